@@ -1,0 +1,3 @@
+//! Everything between an ONNX file and the artifact, and the only writer of the format.
+
+pub mod ir;
