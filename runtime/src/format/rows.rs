@@ -47,7 +47,7 @@ pub struct Header {
     pub tensors: U16,
     pub ops: U16,
     pub io: U16,
-    pub zero: [u8; 14],
+    pub zero: [u8; 18],
 }
 const _: () = assert!(size_of::<Header>() == 64);
 

@@ -1,0 +1,65 @@
+//! CRC-32C (Castagnoli), table-driven, usable in const context.
+
+const TABLE: [u32; 256] = {
+    let mut table = [0u32; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut c = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            c = if c & 1 == 1 { 0x82F6_3B78 ^ (c >> 1) } else { c >> 1 };
+            bit += 1;
+        }
+        table[i] = c;
+        i += 1;
+    }
+    table
+};
+
+/// Running CRC-32C over any number of pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct Crc(u32);
+
+impl Crc {
+    /// State before the first byte.
+    pub const fn new() -> Self {
+        Crc(u32::MAX)
+    }
+
+    /// Feed `bytes`.
+    #[must_use]
+    pub fn update(self, bytes: &[u8]) -> Self {
+        Crc(bytes.iter().fold(self.0, |crc, &b| {
+            TABLE[usize::from(crc as u8 ^ b)] ^ (crc >> 8)
+        }))
+    }
+
+    /// Checksum of everything fed so far.
+    pub const fn finish(self) -> u32 {
+        !self.0
+    }
+}
+
+impl Default for Crc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// CRC-32C of one slice.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    Crc::new().update(bytes).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc32c;
+
+    /// Check value of CRC-32C, RFC 3720 appendix B.4.
+    #[test]
+    fn rfc3720_vectors() {
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
+        assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
+    }
+}
