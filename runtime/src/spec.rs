@@ -54,13 +54,17 @@ pub const fn requant(acc: i32, m: i32, l: i8, z_y: i8, lo: i8, hi: i8) -> i8 {
 /// `a`, `b` are the two scale ratios in units of 2^-s, the larger of them in `[2^14, 2^15)` in magnitude
 /// (negative for subtraction), `s <= 23`. On Cortex-M: one SMLAD and one SSAT.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a formula with its constants")]
 pub const fn add(x1: i8, x2: i8, a: i16, b: i16, c: i32, s: u8, lo: i8, hi: i8) -> i8 {
-    let sum = (a as i32 * x1 as i32).wrapping_add(b as i32 * x2 as i32).wrapping_add(c);
+    let sum = (a as i32 * x1 as i32)
+        .wrapping_add(b as i32 * x2 as i32)
+        .wrapping_add(c);
     clamp(sum.wrapping_shr(s as u32), lo, hi)
 }
 
 /// Elementwise product of two activations: `requant((x1 - z1) * (x2 - z2))`.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a formula with its constants")]
 pub const fn mul(x1: i8, z1: i8, x2: i8, z2: i8, m: i32, l: i8, z_y: i8, lo: i8, hi: i8) -> i8 {
     let p = (x1 as i32 - z1 as i32) * (x2 as i32 - z2 as i32);
     requant(p, m, l, z_y, lo, hi)

@@ -1,13 +1,18 @@
 //! CRC-32C (Castagnoli), table-driven, usable in const context.
 
-const TABLE: [u32; 256] = {
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static TABLE: [u32; 256] = {
     let mut table = [0u32; 256];
     let mut i = 0;
     while i < 256 {
         let mut c = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            c = if c & 1 == 1 { 0x82F6_3B78 ^ (c >> 1) } else { c >> 1 };
+            c = if c & 1 == 1 {
+                0x82F6_3B78 ^ (c >> 1)
+            } else {
+                c >> 1
+            };
             bit += 1;
         }
         table[i] = c;
@@ -30,7 +35,8 @@ impl Crc {
     #[must_use]
     pub fn update(self, bytes: &[u8]) -> Self {
         Crc(bytes.iter().fold(self.0, |crc, &b| {
-            TABLE[usize::from(crc as u8 ^ b)] ^ (crc >> 8)
+            let entry = TABLE.get(usize::from(crc as u8 ^ b));
+            entry.map_or(0, |entry| entry ^ (crc >> 8))
         }))
     }
 

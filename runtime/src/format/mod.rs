@@ -7,7 +7,10 @@
 //! holds CRC-32C of each 4 KiB block of the body (the last one short), so that a slow loader can check a block
 //! at a time. Offsets in rows are relative to the start of the section they point into, unless said otherwise.
 
+pub(crate) mod check;
 pub mod crc;
+pub(crate) mod decode;
+pub(crate) mod model;
 pub mod rows;
 
 pub use rows::*;

@@ -1,0 +1,230 @@
+//! What must hold between the rows of an artifact.
+
+use super::decode::{Kernel, decode};
+use super::model::{Model, Places};
+use super::rows::*;
+use crate::error::{LoadError, LoadErrorKind as Kind};
+use core::ops::Range;
+
+/// Check all rows of `model`.
+pub(crate) fn check<const OPS: u32>(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+    counts(model)?;
+    for (i, row) in model.tensors.iter().enumerate() {
+        tensor(model, i, row).map_err(|kind| at(kind, places.tensors, i, size_of_val(row)))?;
+    }
+    let mut set = 0;
+    for (i, row) in model.ops.iter().enumerate() {
+        op::<OPS>(model, i, row).map_err(|kind| at(kind, places.ops, i, size_of_val(row)))?;
+        set |= OpKind::from_u8(row.kind).map_or(0, OpKind::bit);
+    }
+    if set != model.header.op_set.get() {
+        return Err(LoadError::at(Kind::OpSet, 16));
+    }
+    for (i, row) in model.io.iter().enumerate() {
+        port(model, row).map_err(|kind| at(kind, places.io, i, size_of_val(row)))?;
+    }
+    ports(model, places)?;
+    self_test(model, places)
+}
+
+fn at(kind: Kind, section: usize, i: usize, row: usize) -> LoadError {
+    LoadError::at(kind, section + i * row)
+}
+
+fn counts(model: &Model<'_>) -> Result<(), LoadError> {
+    let header = model.header;
+    let pairs = [
+        (header.tensors.get(), model.tensors.len()),
+        (header.ops.get(), model.ops.len()),
+        (header.io.get(), model.io.len()),
+    ];
+    for (i, (said, real)) in pairs.into_iter().enumerate() {
+        if usize::from(said) != real || real > MAX_ROWS {
+            return Err(LoadError::at(Kind::Count, 40 + 2 * i));
+        }
+    }
+    if header.arena_len.get() > i32::MAX as u32 {
+        return Err(LoadError::at(Kind::Range, 12));
+    }
+    if header.scratch_len.get() > header.arena_len.get() {
+        return Err(LoadError::at(Kind::Count, 36));
+    }
+    Ok(())
+}
+
+/// Index of the tensor that owns the bytes of tensor `i`.
+pub(crate) fn root_of(model: &Model<'_>, i: u16) -> Option<u16> {
+    match model.tensors.get(usize::from(i))?.root.get() {
+        NONE => Some(i),
+        root => Some(root),
+    }
+}
+
+/// Bytes of the arena that `row` covers.
+fn storage(row: &TensorRow) -> Option<Range<usize>> {
+    let off = row.off.get() as usize;
+    Some(off..off.checked_add(row.byte_len()?)?)
+}
+
+fn disjoint(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.end <= b.start || b.end <= a.start
+}
+
+fn owns_arena(row: &TensorRow) -> bool {
+    row.place == PLACE_ARENA && row.root.get() == NONE
+}
+
+/// One tensor row on its own, against its root, and against the storages before it.
+fn tensor(model: &Model<'_>, i: usize, row: &TensorRow) -> Result<(), Kind> {
+    if row.dtype != DTYPE_I8 && row.dtype != DTYPE_I32 {
+        return Err(Kind::Dtype);
+    }
+    let bytes = storage(row).ok_or(Kind::Dims)?;
+    let limit = match row.place {
+        PLACE_ARENA => model.arena_len(),
+        PLACE_CONST if row.dtype == DTYPE_I8 => model.weights.len(),
+        _ => return Err(Kind::Range),
+    };
+    if bytes.end > limit {
+        return Err(Kind::Range);
+    }
+    if row.root.get() != NONE {
+        let root = model
+            .tensors
+            .get(usize::from(row.root.get()))
+            .ok_or(Kind::View)?;
+        let same = root.root.get() == NONE
+            && (root.place, root.dtype, root.off) == (row.place, row.dtype, row.off)
+            && root.byte_len() == row.byte_len();
+        return if same { Ok(()) } else { Err(Kind::View) };
+    }
+    if row.place == PLACE_CONST {
+        return Ok(());
+    }
+    let (first, last) = (row.first.get(), row.last.get());
+    if first > last || usize::from(last) > model.ops.len() || !born(model, i, first) {
+        return Err(Kind::Lifetime);
+    }
+    let clash = model
+        .tensors
+        .iter()
+        .take(i)
+        .filter(|other| owns_arena(other))
+        .any(|other| {
+            let meet = first <= other.last.get() && other.first.get() <= last;
+            meet && !storage(other).is_some_and(|other| disjoint(&bytes, &other))
+        });
+    if clash { Err(Kind::Overlap) } else { Ok(()) }
+}
+
+/// Whether storage `i` holds something from `first` on: op `first` writes it, or it is an input.
+fn born(model: &Model<'_>, i: usize, first: u16) -> bool {
+    let out = model
+        .ops
+        .get(usize::from(first))
+        .and_then(|op| root_of(model, op.out.get()));
+    out.map(usize::from) == Some(i) || (first == 0 && is_input(model, i))
+}
+
+/// Whether the caller fills storage `i`.
+fn is_input(model: &Model<'_>, i: usize) -> bool {
+    let owner = |io: &IoRow| root_of(model, io.tensor.get()).map(usize::from);
+    model
+        .io
+        .iter()
+        .any(|io| io.dir == IO_INPUT && owner(io) == Some(i))
+}
+
+/// One operator: decodes, its tables are in range, its operands are alive, its scratch is free.
+fn op<const OPS: u32>(model: &Model<'_>, i: usize, row: &OpRow) -> Result<(), Kind> {
+    let step = decode::<OPS>(model, row)?;
+    step.kernel.check_tables(row)?;
+    operand(model, i, row.in0.get(), false)?;
+    operand(model, i, row.out.get(), true)?;
+    if matches!(step.kernel, Kernel::Add(_) | Kernel::Mul(_)) {
+        operand(model, i, row.in1.get(), false)?;
+    }
+    let (off, end) = row.scratch.bounds().ok_or(Kind::Range)?;
+    if end > model.arena_len() {
+        return Err(Kind::Range);
+    }
+    let scratch = off..end;
+    let clash = |tensor: &TensorRow| {
+        owns_arena(tensor)
+            && alive(tensor, i)
+            && !storage(tensor).is_some_and(|bytes| disjoint(&bytes, &scratch))
+    };
+    if off < end && model.tensors.iter().any(clash) {
+        Err(Kind::Overlap)
+    } else {
+        Ok(())
+    }
+}
+
+/// Operand `tensor` of op `i` is alive, and holds something unless the op writes it.
+fn operand(model: &Model<'_>, i: usize, tensor: u16, written: bool) -> Result<(), Kind> {
+    let owner = root_of(model, tensor)
+        .map(usize::from)
+        .ok_or(Kind::Operand)?;
+    let root = model.tensors.get(owner).ok_or(Kind::Operand)?;
+    let filled = || written || usize::from(root.first.get()) < i || is_input(model, owner);
+    if root.place == PLACE_CONST || (alive(root, i) && filled()) {
+        Ok(())
+    } else {
+        Err(Kind::Lifetime)
+    }
+}
+
+fn alive(root: &TensorRow, op: usize) -> bool {
+    (usize::from(root.first.get())..=usize::from(root.last.get())).contains(&op)
+}
+
+/// One input or output: in the arena, alive when the caller touches it.
+fn port(model: &Model<'_>, row: &IoRow) -> Result<(), Kind> {
+    let port = model.port(row).ok_or(Kind::Io)?;
+    let root = root_of(model, port.tensor).and_then(|i| model.tensors.get(usize::from(i)));
+    let root = root.ok_or(Kind::Io)?;
+    match row.dir {
+        _ if root.place != PLACE_ARENA => Err(Kind::Io),
+        IO_INPUT if port.row.dtype != DTYPE_I8 => Err(Kind::Dtype),
+        IO_INPUT if root.first.get() != 0 => Err(Kind::Lifetime),
+        IO_OUTPUT if usize::from(root.last.get()) != model.ops.len() => Err(Kind::Lifetime),
+        IO_INPUT | IO_OUTPUT => Ok(()),
+        _ => Err(Kind::Io),
+    }
+}
+
+/// The sizes that firmware takes from the header.
+fn ports(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+    let header = model.header;
+    let (input, output) = (model.inputs().next(), model.outputs().next());
+    let (Some(input), Some(output)) = (input, output) else {
+        return Err(LoadError::at(Kind::Io, places.io));
+    };
+    if input.len != header.input_len.get() as usize {
+        return Err(LoadError::at(Kind::Count, 28));
+    }
+    if output.len != header.output_len.get() as usize {
+        return Err(LoadError::at(Kind::Count, 32));
+    }
+    Ok(())
+}
+
+fn self_test(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+    if model.self_test.is_empty() {
+        return Ok(());
+    }
+    let wrong = LoadError::at(Kind::SelfTest, places.self_test);
+    let (count, cases) = model.self_test.split_first_chunk::<4>().ok_or(wrong)?;
+    let case: u64 = model
+        .inputs()
+        .chain(model.outputs())
+        .map(|io| io.len as u64)
+        .sum();
+    let want = u64::from(u32::from_le_bytes(*count)).checked_mul(case);
+    if want == Some(cases.len() as u64) {
+        Ok(())
+    } else {
+        Err(wrong)
+    }
+}

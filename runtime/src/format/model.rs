@@ -1,0 +1,299 @@
+//! The checked artifact.
+
+use super::check;
+use super::crc::{Crc, crc32c};
+use super::rows::*;
+use crate::error::{LoadError, LoadErrorKind as Kind};
+use crate::info::OpSet;
+use crate::spec::ARITH;
+use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::U32;
+
+/// A checked artifact: the only way to get one is [`Model::parse`], so every index and range in it is valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) tensors: &'a [TensorRow],
+    pub(crate) ops: &'a [OpRow],
+    pub(crate) quant: &'a [QuantRow],
+    pub(crate) luts: &'a [u8],
+    pub(crate) weights: &'a [i8],
+    pub(crate) io: &'a [IoRow],
+    pub(crate) strings: &'a str,
+    pub(crate) self_test: &'a [u8],
+    pub(crate) meta: Option<&'a str>,
+}
+
+/// A named input or output of the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Io<'a> {
+    /// Index in [`Model::tensors`].
+    pub tensor: u16,
+    /// Shape, scale and zero point.
+    pub row: &'a TensorRow,
+    /// Name in the original file.
+    pub name: &'a str,
+    /// Class labels, separated by newlines; empty if there are none.
+    pub labels: &'a str,
+    /// Bytes.
+    pub len: usize,
+}
+
+/// Byte offsets of the sections whose rows an error can point at.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Places {
+    pub tensors: usize,
+    pub ops: usize,
+    pub io: usize,
+    pub self_test: usize,
+}
+
+impl<'a> Model<'a> {
+    /// Check everything and give access to the artifact. The one validator of the format.
+    ///
+    /// Time is linear in the artifact but for lifetimes, which are compared pairwise ([`MAX_ROWS`] bounds them).
+    ///
+    /// # Errors
+    /// The first thing found wrong, with its byte offset.
+    pub fn parse(bytes: &'a [u8]) -> Result<Model<'a>, LoadError> {
+        Self::parse_within::<{ OpSet::ALL }>(bytes)
+    }
+
+    /// [`Model::parse`] that refuses operators outside of `OPS` and links no code for them.
+    pub(crate) fn parse_within<const OPS: u32>(bytes: &'a [u8]) -> Result<Model<'a>, LoadError> {
+        let (header, rows, body_off) = frame(bytes)?;
+        if header.op_set.get() & !OPS != 0 {
+            return Err(LoadError::at(Kind::NotLinked, 16));
+        }
+        let (model, places) = sections(bytes, header, rows, body_off)?;
+        check::check::<OPS>(&model, &places)?;
+        Ok(model)
+    }
+
+    /// First row of the artifact.
+    pub fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// Tensors; operator and IO rows hold indices into them.
+    pub fn tensors(&self) -> &'a [TensorRow] {
+        self.tensors
+    }
+
+    /// Operators in execution order.
+    pub fn ops(&self) -> &'a [OpRow] {
+        self.ops
+    }
+
+    /// Requantization rows of all operators.
+    pub fn quant(&self) -> &'a [QuantRow] {
+        self.quant
+    }
+
+    /// Tables of all operators.
+    pub fn luts(&self) -> &'a [u8] {
+        self.luts
+    }
+
+    /// Weights and constants.
+    pub fn weights(&self) -> &'a [u8] {
+        zerocopy::IntoBytes::as_bytes(self.weights)
+    }
+
+    /// Rows behind [`Model::inputs`] and [`Model::outputs`].
+    pub fn io(&self) -> &'a [IoRow] {
+        self.io
+    }
+
+    /// Text that IO rows point into.
+    pub fn strings(&self) -> &'a [u8] {
+        self.strings.as_bytes()
+    }
+
+    /// UTF-8 JSON for host tools.
+    pub fn meta(&self) -> Option<&'a str> {
+        self.meta
+    }
+
+    /// Bytes of arena that a run needs.
+    pub fn arena_len(&self) -> usize {
+        self.header.arena_len.get() as usize
+    }
+
+    /// Inputs in order.
+    pub fn inputs(&self) -> impl Iterator<Item = Io<'a>> + use<'a> {
+        self.ports(IO_INPUT)
+    }
+
+    /// Outputs in order.
+    pub fn outputs(&self) -> impl Iterator<Item = Io<'a>> + use<'a> {
+        self.ports(IO_OUTPUT)
+    }
+
+    /// Recorded runs: all input bytes in IO order, and all output bytes that must come back.
+    pub fn self_test_cases(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let inputs: usize = self.inputs().map(|io| io.len).sum();
+        let outputs: usize = self.outputs().map(|io| io.len).sum();
+        let cases = self.self_test.get(4..).unwrap_or_default();
+        cases
+            .chunks_exact(inputs.wrapping_add(outputs).max(1))
+            .filter_map(move |case| case.split_at_checked(inputs))
+    }
+
+    fn ports(&self, dir: u8) -> impl Iterator<Item = Io<'a>> + use<'a> {
+        let model = *self;
+        self.io
+            .iter()
+            .filter(move |row| row.dir == dir)
+            .filter_map(move |row| model.port(row))
+    }
+
+    /// The port behind an IO row; `None` if one of its indices is out of range.
+    pub(crate) fn port(&self, row: &IoRow) -> Option<Io<'a>> {
+        let tensor = self.tensors.get(usize::from(row.tensor.get()))?;
+        Some(Io {
+            tensor: row.tensor.get(),
+            row: tensor,
+            name: self.text(row.name)?,
+            labels: self.text(row.labels)?,
+            len: tensor.byte_len()?,
+        })
+    }
+
+    fn text(&self, span: Span) -> Option<&'a str> {
+        let (off, end) = span.bounds()?;
+        self.strings.get(off..end)
+    }
+}
+
+/// Header, section table and body offset, all checksums right.
+fn frame(bytes: &[u8]) -> Result<(&Header, &[SectionRow], usize), LoadError> {
+    let short = || LoadError::at(Kind::TooShort, bytes.len());
+    let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| short())?;
+    if header.magic != MAGIC {
+        return Err(LoadError::at(Kind::Magic, 0));
+    }
+    if header.major != MAJOR {
+        return Err(LoadError::at(Kind::Version, 4));
+    }
+    if header.arith != ARITH {
+        return Err(LoadError::at(Kind::Arith, 6));
+    }
+    if header.total_len.get() as usize != bytes.len() || bytes.len() > i32::MAX as usize {
+        return Err(LoadError::at(Kind::Length, 8));
+    }
+    let sections = usize::from(header.sections);
+    let (rows, rest) =
+        <[SectionRow]>::ref_from_prefix_with_elems(rest, sections).map_err(|_| short())?;
+    let body_off = header.body_off.get() as usize;
+    let body = bytes
+        .get(body_off..)
+        .ok_or(LoadError::at(Kind::Length, 24))?;
+    let blocks = body.len().div_ceil(BLOCK);
+    let (crcs, _) = <[U32]>::ref_from_prefix_with_elems(rest, blocks).map_err(|_| short())?;
+    let tables = size_of::<Header>() + size_of::<SectionRow>() * sections + 4 * blocks;
+    if body_off != tables.next_multiple_of(ALIGN) {
+        return Err(LoadError::at(Kind::Length, 24));
+    }
+    // A fuzzer cannot guess checksums; everything behind them is what it should reach.
+    if !cfg!(fuzzing) {
+        let part = |from, to| bytes.get(from..to).unwrap_or_default();
+        let crc = Crc::new()
+            .update(part(0, 20))
+            .update(&[0; 4])
+            .update(part(24, body_off));
+        if crc.finish() != header.header_crc.get() {
+            return Err(LoadError::at(Kind::HeaderCrc, 20));
+        }
+        for (i, (block, crc)) in body.chunks(BLOCK).zip(crcs).enumerate() {
+            if crc32c(block) != crc.get() {
+                return Err(LoadError::at(Kind::BlockCrc, body_off + i * BLOCK));
+            }
+        }
+    }
+    Ok((header, rows, body_off))
+}
+
+/// Resolve the section table.
+fn sections<'a>(
+    bytes: &'a [u8],
+    header: &'a Header,
+    rows: &'a [SectionRow],
+    body_off: usize,
+) -> Result<(Model<'a>, Places), LoadError> {
+    let mut model = Model {
+        header,
+        tensors: &[],
+        ops: &[],
+        quant: &[],
+        luts: &[],
+        weights: &[],
+        io: &[],
+        strings: "",
+        self_test: &[],
+        meta: None,
+    };
+    let mut places = Places::default();
+    let mut seen = 0u16;
+    for (i, row) in rows.iter().enumerate() {
+        let at = size_of::<Header>() + i * size_of::<SectionRow>();
+        let fail = |kind| Err(LoadError::at(kind, at));
+        let (off, end) = (row.off.get(), row.off.get().saturating_add(row.len.get()));
+        let section = match bytes.get(off as usize..end as usize) {
+            Some(section) if off as usize >= body_off && (off as usize).is_multiple_of(ALIGN) => section,
+            _ => return fail(Kind::Section),
+        };
+        let overlaps = rows.iter().take(i).any(|other| {
+            off < other.off.get().saturating_add(other.len.get()) && other.off.get() < end
+        });
+        if overlaps && !section.is_empty() {
+            return fail(Kind::Section);
+        }
+        let Some(kind) = SectionKind::from_u16(row.kind.get()) else {
+            if row.flags.get() & SECTION_MANDATORY != 0 {
+                return fail(Kind::UnknownSection);
+            }
+            continue;
+        };
+        let bit = 1 << kind as u16;
+        if seen & bit != 0 {
+            return fail(Kind::Section);
+        }
+        seen |= bit;
+        let uneven = |_| LoadError::at(Kind::Count, at);
+        let not_text = |_| LoadError::at(Kind::Utf8, off as usize);
+        let place = off as usize;
+        match kind {
+            SectionKind::Tensors => {
+                places.tensors = place;
+                model.tensors = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
+            }
+            SectionKind::Ops => {
+                places.ops = place;
+                model.ops = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
+            }
+            SectionKind::Quant => {
+                model.quant = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
+            }
+            SectionKind::Io => {
+                places.io = place;
+                model.io = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
+            }
+            SectionKind::Luts => model.luts = section,
+            SectionKind::Weights => {
+                model.weights = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
+            }
+            SectionKind::Strings => {
+                model.strings = core::str::from_utf8(section).map_err(not_text)?
+            }
+            SectionKind::SelfTest => {
+                places.self_test = place;
+                model.self_test = section;
+            }
+            SectionKind::Meta => {
+                model.meta = Some(core::str::from_utf8(section).map_err(not_text)?)
+            }
+        }
+    }
+    Ok((model, places))
+}

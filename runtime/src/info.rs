@@ -1,0 +1,129 @@
+//! What firmware must know about an artifact at compile time.
+
+use crate::format::{MAGIC, MAJOR, OpKind};
+use crate::spec::ARITH;
+
+/// Sets of operators: bit [`OpKind::bit`] of a `u32`.
+#[derive(Clone, Copy, Debug)]
+pub struct OpSet;
+
+impl OpSet {
+    /// Every operator of the runtime.
+    pub const ALL: u32 = {
+        let mut set = 0;
+        let mut rest: &[OpKind] = &OpKind::ALL;
+        while let [kind, tail @ ..] = rest {
+            set |= kind.bit();
+            rest = tail;
+        }
+        set
+    };
+
+    /// Whether `set` holds `kind`.
+    #[inline(always)]
+    pub const fn has(set: u32, kind: OpKind) -> bool {
+        set & kind.bit() != 0
+    }
+}
+
+/// Sizes and operator set from the header of an artifact.
+///
+/// ```ignore
+/// static MODEL: &Aligned<[u8]> = &include_model!("kws.eqm");
+/// const INFO: ModelInfo = ModelInfo::of(&MODEL.0);
+/// static ARENA: ConstStaticCell<[u8; INFO.arena_len]> = ConstStaticCell::new([0; INFO.arena_len]);
+/// let engine = Engine::<{ INFO.ops }>::new(&MODEL.0)?;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// Operators used, the parameter of [`crate::Engine`].
+    pub ops: u32,
+    /// Bytes of arena that a run needs.
+    pub arena_len: usize,
+    /// Bytes of the first input.
+    pub input_len: usize,
+    /// Bytes of the first output.
+    pub output_len: usize,
+    /// Bytes of the whole artifact.
+    pub total_len: usize,
+}
+
+impl ModelInfo {
+    /// Read the header; for a `const`, where a malformed header is a compile error.
+    ///
+    /// # Panics
+    /// Where [`ModelInfo::read`] gives `None`. Use that one outside of constants.
+    #[allow(clippy::panic, reason = "the compile error this function promises")]
+    pub const fn of(bytes: &[u8]) -> ModelInfo {
+        match Self::read(bytes) {
+            Some(info) => info,
+            None => panic!("not an elastiq artifact that this version can read"),
+        }
+    }
+
+    /// Read the header; `None` if it is too short, or of another format or version.
+    ///
+    /// Bytes behind the header are not looked at, so that a loader that has only the header can size its buffers.
+    pub const fn read(bytes: &[u8]) -> Option<ModelInfo> {
+        let Some([m0, m1, m2, m3, major, _, arith, ..]) = bytes.first_chunk::<64>() else {
+            return None;
+        };
+        let [a, b, c, d] = MAGIC;
+        if *m0 != a || *m1 != b || *m2 != c || *m3 != d || *major != MAJOR || *arith != ARITH {
+            return None;
+        }
+        Some(ModelInfo {
+            ops: u32_at(bytes, 16),
+            arena_len: u32_at(bytes, 12) as usize,
+            input_len: u32_at(bytes, 28) as usize,
+            output_len: u32_at(bytes, 32) as usize,
+            total_len: u32_at(bytes, 8) as usize,
+        })
+    }
+}
+
+/// Little-endian word at `off`, 0 behind the end.
+const fn u32_at(bytes: &[u8], off: usize) -> u32 {
+    match bytes.split_at_checked(off) {
+        Some((_, rest)) => match rest.first_chunk::<4>() {
+            Some(word) => u32::from_le_bytes(*word),
+            None => 0,
+        },
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Header;
+    use zerocopy::{FromZeros, IntoBytes};
+
+    #[test]
+    fn agrees_with_the_header_row() {
+        let mut header = Header::new_zeroed();
+        assert_eq!(ModelInfo::read(header.as_bytes()), None);
+        header.magic = MAGIC;
+        header.major = MAJOR;
+        header.arith = ARITH;
+        header.total_len.set(1);
+        header.arena_len.set(2);
+        header.op_set.set(3);
+        header.input_len.set(4);
+        header.output_len.set(5);
+        let want = ModelInfo {
+            ops: 3,
+            arena_len: 2,
+            input_len: 4,
+            output_len: 5,
+            total_len: 1,
+        };
+        assert_eq!(ModelInfo::of(header.as_bytes()), want);
+        assert_eq!(ModelInfo::read(&header.as_bytes()[..63]), None);
+    }
+
+    #[test]
+    fn all_is_fourteen_bits() {
+        assert_eq!(OpSet::ALL, (1 << 14) - 1);
+    }
+}
