@@ -240,7 +240,9 @@ fn sections<'a>(
         let fail = |kind| Err(LoadError::at(kind, at));
         let (off, end) = (row.off.get(), row.off.get().saturating_add(row.len.get()));
         let section = match bytes.get(off as usize..end as usize) {
-            Some(section) if off as usize >= body_off && (off as usize).is_multiple_of(ALIGN) => section,
+            Some(section) if off as usize >= body_off && (off as usize).is_multiple_of(ALIGN) => {
+                section
+            }
             _ => return fail(Kind::Section),
         };
         let overlaps = rows.iter().take(i).any(|other| {
