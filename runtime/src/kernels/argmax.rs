@@ -1,5 +1,7 @@
 //! Index of the largest code along one axis as little-endian `i32`.
 
+use super::pieces::{every, pieces, pieces_mut};
+
 pub(crate) struct ArgMax {
     /// Elements along the axis.
     pub len: usize,
@@ -11,15 +13,8 @@ pub(crate) struct ArgMax {
 
 impl ArgMax {
     pub fn run(&self, x: &[i8], y: &mut [i8]) {
-        let block = self.len * self.inner;
-        if block == 0 || self.inner == 0 {
-            return;
-        }
-        for (x, y) in x
-            .chunks_exact(block)
-            .zip(y.chunks_exact_mut(self.inner * 4))
-        {
-            for (lane, y) in y.chunks_exact_mut(4).enumerate() {
+        for (x, y) in pieces(x, self.len * self.inner).zip(pieces_mut(y, self.inner * 4)) {
+            for (lane, y) in pieces_mut(y, 4).enumerate() {
                 let index = self.lane(x.get(lane..).unwrap_or_default());
                 y.iter_mut()
                     .zip(index.to_le_bytes())
@@ -31,14 +26,8 @@ impl ArgMax {
     /// Index among the elements `0, inner, 2 * inner, ..`.
     fn lane(&self, x: &[i8]) -> u32 {
         let (mut best, mut index) = (i16::MIN, 0);
-        if self.inner == 0 {
-            return 0;
-        }
-        for (i, x) in x
-            .chunks(self.inner)
-            .filter_map(|chunk| chunk.first())
-            .enumerate()
-        {
+
+        for (i, x) in every(x, self.inner).enumerate() {
             let x = i16::from(*x);
             if x > best || (self.select_last && x == best) {
                 (best, index) = (x, i as u32);

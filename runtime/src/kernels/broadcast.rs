@@ -1,5 +1,7 @@
 //! Operands with dimensions of 1 that stand for every index of the output.
 
+use super::pieces::pieces_mut;
+
 /// How to walk a source of fewer elements beside the output.
 #[derive(Clone, Copy)]
 pub(crate) struct Broadcast {
@@ -19,12 +21,15 @@ impl Broadcast {
         {
             return None;
         }
-        let mut strides = [0; 4];
-        let mut stride = 1usize;
-        for (out, dim) in strides.iter_mut().zip(from).rev() {
-            *out = if dim == 1 { 0 } else { stride };
-            stride = stride.wrapping_mul(dim);
-        }
+
+        let [n, h, w, c] = from;
+        let stride = |dim: usize, inner: usize| if dim == 1 { 0 } else { inner };
+        let strides = [
+            stride(n, h * w * c),
+            stride(h, w * c),
+            stride(w, c),
+            stride(c, 1),
+        ];
         Some(Broadcast {
             dims: to,
             strides,
@@ -40,12 +45,10 @@ impl Broadcast {
             return;
         }
         let ([_, h, w, c], [sn, sh, sw, sc]) = (self.dims, self.strides);
-        if c == 0 || h == 0 || w == 0 {
-            return;
-        }
-        for (n, y) in y.chunks_exact_mut(h * w * c).enumerate() {
-            for (i, y) in y.chunks_exact_mut(w * c).enumerate() {
-                for (j, y) in y.chunks_exact_mut(c).enumerate() {
+
+        for (n, y) in pieces_mut(y, h * w * c).enumerate() {
+            for (i, y) in pieces_mut(y, w * c).enumerate() {
+                for (j, y) in pieces_mut(y, c).enumerate() {
                     let row = x.get(n * sn + i * sh + j * sw..).unwrap_or_default();
                     match (sc, row.first()) {
                         (0, Some(x)) => y.iter_mut().for_each(|y| f(y, *x)),

@@ -12,6 +12,7 @@
 
 use super::Requant;
 use super::dot::{dot, sum};
+use super::pieces::{pieces, pieces_mut};
 use super::window::{Taps, Window};
 use crate::format::QuantRow;
 
@@ -41,14 +42,10 @@ impl Conv<'_> {
     /// All outputs of one position.
     #[inline]
     fn position(&self, image: &[i8], rows: &Taps, cols: &Taps, out: &mut [i8]) {
-        let (per_group, k) = (self.mg * self.k, self.k);
-        if self.mg == 0 || k == 0 || per_group == 0 {
-            return;
-        }
-        let groups = out
-            .chunks_exact_mut(self.mg)
-            .zip(self.weights.chunks_exact(per_group));
-        let groups = groups.zip(self.quant.chunks_exact(self.mg));
+        let weights = pieces(self.weights, self.mg * self.k);
+        let groups = pieces_mut(out, self.mg)
+            .zip(weights)
+            .zip(pieces(self.quant, self.mg));
         let full = self.window.is_full(rows, cols);
         for (g, ((out, weights), quant)) in groups.enumerate() {
             let patch = Patch {
@@ -59,7 +56,7 @@ impl Conv<'_> {
                 channel: g * self.cg,
             };
             let offset = patch.offset();
-            for ((out, w), q) in out.iter_mut().zip(weights.chunks_exact(k)).zip(quant) {
+            for ((out, w), q) in out.iter_mut().zip(pieces(weights, self.k)).zip(quant) {
                 let mut acc = q.bias.get().wrapping_add(offset);
                 if full {
                     patch.runs(|at, x| acc = acc.wrapping_add(dot(x, tail(w, at))));

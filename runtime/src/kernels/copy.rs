@@ -1,6 +1,7 @@
 //! Strided box from input to output: the one data movement behind Slice, Concat and Pad.
 
 use super::lut::look_up;
+use super::pieces::every;
 
 pub(crate) struct Copy<'a> {
     pub x_dims: [usize; 4],
@@ -61,16 +62,14 @@ impl Copy<'_> {
     #[inline(always)]
     fn line(&self, x: &[i8], step: usize, y: &mut [i8]) {
         match (step, self.table) {
-            (0, _) => {}
             (1, None) => y.iter_mut().zip(x).for_each(|(y, x)| *y = *x),
             (1, Some(table)) => y
                 .iter_mut()
                 .zip(x)
                 .for_each(|(y, x)| *y = look_up(table, *x)),
             (_, table) => {
-                for (y, x) in y.iter_mut().zip(x.chunks(step)) {
-                    let x = x.first().copied().unwrap_or(0);
-                    *y = table.map_or(x, |table| look_up(table, x));
+                for (y, x) in y.iter_mut().zip(every(x, step)) {
+                    *y = table.map_or(*x, |table| look_up(table, *x));
                 }
             }
         }

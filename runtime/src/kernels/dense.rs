@@ -5,6 +5,7 @@
 
 use super::Requant;
 use super::dot::{dot, sum};
+use super::pieces::{pieces, pieces_mut};
 use crate::format::QuantRow;
 
 pub(crate) struct Dense<'a> {
@@ -17,11 +18,7 @@ pub(crate) struct Dense<'a> {
 
 impl Dense<'_> {
     pub fn run(&self, x: &[i8], y: &mut [i8]) {
-        let (k, m) = (self.k, self.quant.len());
-        if k == 0 || m == 0 {
-            return;
-        }
-        for (x, y) in x.chunks_exact(k).zip(y.chunks_exact_mut(m)) {
+        for (x, y) in pieces(x, self.k).zip(pieces_mut(y, self.quant.len())) {
             let offset = if self.w_zero == 0 {
                 0
             } else {
@@ -29,7 +26,7 @@ impl Dense<'_> {
             };
             for ((y, w), q) in y
                 .iter_mut()
-                .zip(self.weights.chunks_exact(k))
+                .zip(pieces(self.weights, self.k))
                 .zip(self.quant)
             {
                 let acc = q.bias.get().wrapping_add(dot(x, w)).wrapping_sub(offset);

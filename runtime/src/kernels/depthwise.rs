@@ -26,8 +26,8 @@ impl Depthwise<'_> {
     pub fn run(&self, x: &[i8], y: &mut [i8]) {
         self.window
             .positions(x, y, self.m, |image, rows, cols, out| {
-                let blocks = out.chunks_mut(BLOCK).zip(self.quant.chunks(BLOCK));
-                for (i, (out, quant)) in blocks.enumerate() {
+                for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+                    let quant = self.quant.get(i * BLOCK..).unwrap_or_default();
                     self.block(image, rows, cols, i * BLOCK, out, quant);
                 }
             });

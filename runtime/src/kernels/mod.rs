@@ -14,6 +14,7 @@ pub(crate) mod depthwise;
 pub(crate) mod dot;
 pub(crate) mod lut;
 pub(crate) mod mul;
+pub(crate) mod pieces;
 pub(crate) mod pool;
 pub(crate) mod prelu;
 pub(crate) mod resize;

@@ -1,6 +1,7 @@
 //! Leaky rectifier: `requant(x - z_x)` with one multiplier from `z_x` up and one per channel below. In place.
 
 use super::Requant;
+use super::pieces::pieces_mut;
 use crate::format::QuantRow;
 
 pub(crate) struct PRelu<'a> {
@@ -23,8 +24,8 @@ impl PRelu<'_> {
         };
         if let [below] = self.below {
             y.iter_mut().for_each(|y| code(y, below));
-        } else if self.c != 0 {
-            for row in y.chunks_exact_mut(self.c) {
+        } else {
+            for row in pieces_mut(y, self.c) {
                 row.iter_mut()
                     .zip(self.below)
                     .for_each(|(y, below)| code(y, below));

@@ -1,5 +1,6 @@
 //! Nearest-neighbour resampling: `y[i,j] = x[rows[i], cols[j]]`.
 
+use super::pieces::{pieces, pieces_mut};
 use zerocopy::byteorder::little_endian::U16;
 
 pub(crate) struct Resize<'a> {
@@ -19,13 +20,10 @@ impl Resize<'_> {
 
     pub fn run(&self, x: &[i8], y: &mut [i8]) {
         let (image, line) = (self.h * self.w * self.c, self.cols.len() * self.c);
-        let block = self.rows.len() * line;
-        if image == 0 || block == 0 || line == 0 || self.c == 0 {
-            return;
-        }
-        for (x, y) in x.chunks_exact(image).zip(y.chunks_exact_mut(block)) {
-            for (y, row) in y.chunks_exact_mut(line).zip(self.rows) {
-                for (y, col) in y.chunks_exact_mut(self.c).zip(self.cols) {
+
+        for (x, y) in pieces(x, image).zip(pieces_mut(y, self.rows.len() * line)) {
+            for (y, row) in pieces_mut(y, line).zip(self.rows) {
+                for (y, col) in pieces_mut(y, self.c).zip(self.cols) {
                     let at = usize::from(row.get()) * self.w + usize::from(col.get());
                     let x = x.get(at * self.c..).unwrap_or_default();
                     y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);

@@ -1,5 +1,7 @@
 //! Permutation of axes.
 
+use super::pieces::{every, pieces_mut};
+
 pub(crate) struct Transpose {
     dims: [usize; 4],
     /// Elements of the input between neighbours along each output axis.
@@ -21,15 +23,13 @@ impl Transpose {
 
     pub fn run(&self, x: &[i8], y: &mut [i8]) {
         let ([_, h, w, c], [sn, sh, sw, sc]) = (self.dims, self.strides);
-        if h == 0 || w == 0 || c == 0 || sc == 0 {
-            return;
-        }
-        for (n, y) in y.chunks_exact_mut(h * w * c).enumerate() {
-            for (i, y) in y.chunks_exact_mut(w * c).enumerate() {
-                for (j, y) in y.chunks_exact_mut(c).enumerate() {
+
+        for (n, y) in pieces_mut(y, h * w * c).enumerate() {
+            for (i, y) in pieces_mut(y, w * c).enumerate() {
+                for (j, y) in pieces_mut(y, c).enumerate() {
                     let x = x.get(n * sn + i * sh + j * sw..).unwrap_or_default();
-                    for (y, x) in y.iter_mut().zip(x.chunks(sc)) {
-                        *y = x.first().copied().unwrap_or(0);
+                    for (y, x) in y.iter_mut().zip(every(x, sc)) {
+                        *y = *x;
                     }
                 }
             }

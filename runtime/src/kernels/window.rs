@@ -1,5 +1,6 @@
 //! Geometry of a window that slides over H and W.
 
+use super::pieces::{pieces, pieces_mut};
 use core::ops::Range;
 
 /// One axis: output `o`, tap `t` reads input `o * stride + t * dilation - pad`.
@@ -103,16 +104,11 @@ impl Window {
     ) {
         let row = self.h.output * m;
         let image = self.v.input * self.h.input * self.c;
-        if m == 0 || row == 0 || image == 0 || self.v.output == 0 {
-            return;
-        }
-        for (x, y) in x
-            .chunks_exact(image)
-            .zip(y.chunks_exact_mut(row * self.v.output))
-        {
-            for (oy, y) in y.chunks_exact_mut(row).enumerate() {
+
+        for (x, y) in pieces(x, image).zip(pieces_mut(y, row * self.v.output)) {
+            for (oy, y) in pieces_mut(y, row).enumerate() {
                 let rows = self.v.taps(oy);
-                for (ox, y) in y.chunks_exact_mut(m).enumerate() {
+                for (ox, y) in pieces_mut(y, m).enumerate() {
                     f(x, &rows, &self.h.taps(ox), y);
                 }
             }
