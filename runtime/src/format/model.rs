@@ -205,7 +205,11 @@ fn frame(bytes: &[u8]) -> Result<(&Header, &[SectionRow], usize), LoadError> {
         if crc.finish() != header.header_crc.get() {
             return Err(LoadError::at(Kind::HeaderCrc, 20));
         }
-        for (i, (block, crc)) in body.chunks(BLOCK).zip(crcs).enumerate() {
+        // `chunks` divides by its argument, which is a panic path where it is not inlined.
+        let mut rest = body;
+        for (i, crc) in crcs.iter().enumerate() {
+            let (block, tail) = rest.split_at_checked(BLOCK).unwrap_or((rest, &[]));
+            rest = tail;
             if crc32c(block) != crc.get() {
                 return Err(LoadError::at(Kind::BlockCrc, body_off + i * BLOCK));
             }
