@@ -1,0 +1,69 @@
+//! Feeding a session from one run of bytes, and checking a model against the cases stored in it.
+
+use elastiq::{Engine, RunError, Session};
+
+/// A session whose inputs are filled from `input`: all input tensors in IO order.
+///
+/// # Errors
+/// [`RunError::InputLen`] if `input` has not exactly their length, and what [`Engine::start`] refuses.
+pub fn start<'e, 'm, const OPS: u32>(
+    engine: &'e Engine<'m, OPS>,
+    input: &[u8],
+    arena: &'e mut [u8],
+) -> Result<Session<'e, 'm, OPS>, RunError> {
+    let need: usize = engine.model().inputs().map(|io| io.len).sum();
+    let wrong = RunError::InputLen {
+        need: need as u32,
+        have: input.len() as u32,
+    };
+    let mut session = engine.start(arena)?;
+    let mut rest = input;
+    for (i, io) in engine.model().inputs().enumerate() {
+        let (bytes, tail) = rest.split_at_checked(io.len).ok_or(wrong)?;
+        let to = session
+            .input_mut(i)
+            .filter(|to| to.len() == bytes.len())
+            .ok_or(wrong)?;
+        to.copy_from_slice(bytes);
+        rest = tail;
+    }
+    if rest.is_empty() {
+        Ok(session)
+    } else {
+        Err(wrong)
+    }
+}
+
+/// What a self-test found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfTest {
+    /// All of this many cases gave the recorded output.
+    Passed(u32),
+    /// Case `0` gave another output.
+    Differs(u32),
+    /// Case `0` could not be run.
+    Failed(u32, RunError),
+}
+
+/// Run the self-test cases stored in the artifact and compare every output byte.
+pub fn self_test<const OPS: u32>(engine: &Engine<'_, OPS>, arena: &mut [u8]) -> SelfTest {
+    let mut cases = 0;
+    for (input, expected) in engine.model().self_test_cases() {
+        let mut rest = expected;
+        let mut same = true;
+        match start(engine, input, arena).and_then(|mut session| {
+            session.finish()?;
+            for (i, io) in engine.model().outputs().enumerate() {
+                let (want, tail) = rest.split_at_checked(io.len).unwrap_or_default();
+                same &= session.output(i) == Some(want);
+                rest = tail;
+            }
+            Ok(())
+        }) {
+            Ok(()) if same && rest.is_empty() => cases += 1,
+            Ok(()) => return SelfTest::Differs(cases),
+            Err(error) => return SelfTest::Failed(cases, error),
+        }
+    }
+    SelfTest::Passed(cases)
+}

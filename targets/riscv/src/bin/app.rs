@@ -1,0 +1,37 @@
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
+//! One model in flash: runs its self-test cases and leaves with 0 if every output is as recorded.
+//!
+//! The artifact is the file that `ELASTIQ_MODEL` names at build time. Only its operators are linked.
+
+elastiq_fw_riscv::entry!(board::run);
+
+#[cfg(target_os = "none")]
+mod board {
+    use elastiq::{Aligned, Engine, ModelInfo, include_model};
+    use elastiq_fw::once::Once;
+    use elastiq_fw::semihosting::{exit, print};
+    use elastiq_fw::session::{SelfTest, self_test};
+
+    static MODEL: &Aligned<[u8]> = &include_model!(env!("ELASTIQ_MODEL"));
+    const INFO: ModelInfo = ModelInfo::of(&MODEL.0);
+    static ARENA: Once<Aligned<[u8; INFO.arena_len]>> = Once::new(Aligned([0; INFO.arena_len]));
+
+    /// Exit codes: 0 passed, 4 arena already taken, 5 model refused, 6 no self-test in it, 7 output differs,
+    /// 8 run refused.
+    pub fn run() -> ! {
+        let Some(arena) = ARENA.take() else { exit(4) };
+        let Ok(engine) = Engine::<{ INFO.ops }>::new(&MODEL.0) else {
+            exit(5)
+        };
+        match self_test(&engine, &mut arena.0) {
+            SelfTest::Passed(0) => exit(6),
+            SelfTest::Passed(_) => {
+                print(c"self-test passed\n");
+                exit(0)
+            }
+            SelfTest::Differs(_) => exit(7),
+            SelfTest::Failed(..) => exit(8),
+        }
+    }
+}
