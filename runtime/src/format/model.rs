@@ -5,6 +5,7 @@ use super::crc::{Crc, crc32c};
 use super::rows::*;
 use crate::error::{LoadError, LoadErrorKind as Kind};
 use crate::info::OpSet;
+use crate::kernels::pieces::pieces;
 use crate::spec::ARITH;
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U32;
@@ -135,8 +136,7 @@ impl<'a> Model<'a> {
         let inputs: usize = self.inputs().map(|io| io.len).sum();
         let outputs: usize = self.outputs().map(|io| io.len).sum();
         let cases = self.self_test.get(4..).unwrap_or_default();
-        cases
-            .chunks_exact(inputs.wrapping_add(outputs).max(1))
+        pieces(cases, inputs.wrapping_add(outputs))
             .filter_map(move |case| case.split_at_checked(inputs))
     }
 
