@@ -60,6 +60,17 @@ impl Error {
     pub fn input(text: impl Into<String>) -> Error {
         Error::Input(one_line(&text.into()))
     }
+
+    /// Error about data or options: `text` is wrong at `place`.
+    pub fn at(place: impl std::fmt::Display, text: impl std::fmt::Display) -> Error {
+        Error::input(format!("{place}: {text}"))
+    }
+
+    /// The same error with `place` in front, for a caller that knows more about where it happened.
+    #[must_use]
+    pub fn within(self, place: impl std::fmt::Display) -> Error {
+        Error::input(format!("{place}: {self}"))
+    }
 }
 
 /// Longest text that is shown whole.

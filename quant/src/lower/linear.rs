@@ -1,0 +1,369 @@
+//! Weights, biases and multipliers of convolutions and dense layers, with the overflow proof.
+//!
+//! Per output channel c, with real multiplier `M_c = s_x * s_w[c] / s_y`:
+//! ```text
+//! w[c][i]  = round(w_real / s_w[c])                      s_w[c] = max |w_real| / 127, or what the file says
+//! bias[c]  = round(b / (s_x * s_w[c])) - z_x * sum_i (w[c][i] - z_w)
+//! m[c]     = 2 * round(2^31 * M_c / 2^l)                 one l for the op, from the largest M_c
+//! proof    : (|bias[c]| + sum_i |w[c][i] - z_w| * 128) * 2^max(l, 0) <= 2^31 - 1
+//! ```
+//! A channel whose multiplier would lose precision, or whose bias would not fit, gets a larger `s_w[c]`: its weights
+//! are then too small to matter next to the output's step.
+
+use super::quant::{LEAST, Quant, mult, shift_for};
+use crate::Error;
+use crate::ir::{FileQuant, Value};
+
+/// Integer parameters of a linear operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// `[m][k]` codes.
+    pub weights: Vec<i8>,
+    pub w_zero: i16,
+    /// `(bias, mult)` per output channel.
+    pub quant: Vec<(i32, i32)>,
+    pub shift: i8,
+}
+
+/// Codes of the weights before biases and multipliers are known.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// Real weights per channel, `[m][k]`.
+    real: Vec<Vec<f64>>,
+    /// Codes minus zero point that the file fixes, `[m][k]`.
+    fixed: Option<Vec<Vec<f64>>>,
+    scale: Vec<f64>,
+    zero: i32,
+}
+
+/// Weight codes reach `-LIMIT..=LIMIT`.
+const LIMIT: f64 = 127.0;
+
+impl Weights {
+    /// Symmetric per-channel weights: the largest magnitude of a channel gets code 127.
+    pub fn symmetric(real: Vec<Vec<f64>>) -> Weights {
+        let scale = real
+            .iter()
+            .map(|row| row.iter().fold(0.0, |m: f64, v| m.max(v.abs())) / LIMIT)
+            .collect();
+        Weights {
+            real,
+            fixed: None,
+            scale,
+            zero: 0,
+        }
+    }
+
+    /// Weights of a constant `[m, ..]`, keeping codes, scales and zero points that the file fixes.
+    ///
+    /// # Errors
+    /// Values that are not finite and quantizations other than per tensor or per output channel with one zero point.
+    pub fn of_value(value: &Value) -> Result<Weights, Error> {
+        let data = value
+            .constant
+            .as_ref()
+            .ok_or_else(|| Error::input("weights are not constant"))?;
+        let m = value.shape.first().copied().unwrap_or(1).max(1);
+        let flat: Vec<f64> = data.iter().map(|&v| f64::from(v)).collect();
+        let k = (flat.len() / m).max(1);
+        if let Some(at) = flat.iter().position(|v| !v.is_finite()) {
+            return Err(Error::input(format!(
+                "channel {}: a weight is not finite",
+                at / k
+            )));
+        }
+        let real: Vec<Vec<f64>> = flat.chunks(k).map(<[f64]>::to_vec).collect();
+        match &value.quant {
+            None => Ok(Weights::symmetric(real)),
+            Some(q) => Weights::from_file(real, q),
+        }
+    }
+
+    fn from_file(real: Vec<Vec<f64>>, q: &FileQuant) -> Result<Weights, Error> {
+        let m = real.len();
+        let scale: Vec<f64> = match (q.scale.len(), q.axis) {
+            (1, _) => vec![f64::from(q.scale[0]); m],
+            (n, Some(0)) if n == m => q.scale.iter().map(|&s| f64::from(s)).collect(),
+            _ => {
+                return Err(Error::input(
+                    "the file's weight scales are neither per tensor nor per output channel",
+                ));
+            }
+        };
+        if scale.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
+            return Err(Error::input("a weight scale in the file is not positive"));
+        }
+        let zero = q.zero.first().copied().unwrap_or(0);
+        if let Some(c) = q.zero.iter().position(|&z| z != zero) {
+            let text = format!(
+                "channel {c}: weight zero point {} differs from {zero}; only one zero point per tensor is supported",
+                q.zero[c]
+            );
+            return Err(Error::input(text));
+        }
+        if i8::try_from(zero).is_err() {
+            return Err(Error::input(format!(
+                "weight zero point {zero} is not an 8-bit code"
+            )));
+        }
+        let mut fixed = Vec::with_capacity(m);
+        for (c, row) in real.iter().enumerate() {
+            let codes: Vec<f64> = row.iter().map(|v| (v / scale[c]).round()).collect();
+            if codes
+                .iter()
+                .any(|v| i8::try_from(*v as i32 + zero).is_err())
+            {
+                return Err(Error::input(format!(
+                    "channel {c}: a weight lies outside the 8-bit codes that the file declares"
+                )));
+            }
+            fixed.push(codes);
+        }
+        Ok(Weights {
+            real,
+            fixed: Some(fixed),
+            scale,
+            zero,
+        })
+    }
+
+    /// Codes minus zero point of channel `c` at scale `s`.
+    fn codes(&self, c: usize, s: f64) -> Vec<i32> {
+        match &self.fixed {
+            // Codes of the file stay as they are unless the scale had to grow.
+            Some(fixed) if s == self.scale[c] => fixed[c].iter().map(|&v| v as i32).collect(),
+            Some(fixed) => {
+                let grown = |v: &f64| (v * self.scale[c] / s).round() as i32;
+                fixed[c].iter().map(grown).collect()
+            }
+            None if s == 0.0 => vec![0; self.real[c].len()],
+            None => self.real[c]
+                .iter()
+                .map(|v| (v / s).round().clamp(-LIMIT, LIMIT) as i32)
+                .collect(),
+        }
+    }
+
+    fn is_dead(&self, c: usize) -> bool {
+        match &self.fixed {
+            Some(fixed) => fixed[c].iter().all(|&v| v == 0.0),
+            None => self.scale[c] == 0.0,
+        }
+    }
+}
+
+/// Integer parameters for weights, real bias and the quantizations of input and output.
+///
+/// # Errors
+/// Names the channel whose sum could leave `i32`, or whose multiplier is 2^14 or more.
+pub fn linear(w: &Weights, bias: &[f64], x: Quant, y: Quant) -> Result<Linear, Error> {
+    let ratio = x.s() / y.s();
+    if let Some(c) = bias.iter().position(|b| !b.is_finite()) {
+        return Err(Error::input(format!("channel {c}: the bias is not finite")));
+    }
+    let mut scale = w.scale.clone();
+    let live = (0..scale.len())
+        .filter(|&c| !w.is_dead(c))
+        .map(|c| scale[c])
+        .fold(0.0, f64::max);
+    // The scale of a channel without weights only carries its bias: any scale will do.
+    let spare = if live > 0.0 {
+        live
+    } else {
+        2f64.powi(-10) / ratio
+    };
+    for c in (0..scale.len()).filter(|&c| w.is_dead(c)) {
+        scale[c] = spare;
+    }
+    let largest = |scale: &[f64]| ratio * scale.iter().copied().fold(0.0, f64::max);
+    let too_large = |scale: &[f64]| {
+        let c = (0..scale.len())
+            .max_by(|&a, &b| scale[a].total_cmp(&scale[b]))
+            .unwrap_or(0);
+        Error::input(format!(
+            "channel {c}: one step of the sum is {:.0} steps of the output, at most 16383 are possible",
+            ratio * scale[c]
+        ))
+    };
+    let mut l = shift_for(largest(&scale)).ok_or_else(|| too_large(&scale))?;
+    let unit = |l: i8| 2f64.powi(i32::from(l));
+    for s in &mut scale {
+        *s = s.max(LEAST * unit(l) / ratio);
+    }
+    for (s, b) in scale.iter_mut().zip(bias) {
+        // A bias that is much larger than its weights: leave three quarters of the range to the sum.
+        let room = 2f64.powi(29 - i32::from(l.max(0)));
+        *s = s.max(b.abs() / (x.s() * room));
+    }
+    l = shift_for(largest(&scale)).ok_or_else(|| too_large(&scale))?;
+
+    let mut weights = Vec::new();
+    let mut quant = Vec::with_capacity(scale.len());
+    for (c, &s) in scale.iter().enumerate() {
+        let codes = if w.is_dead(c) {
+            vec![0; w.real[c].len()]
+        } else {
+            w.codes(c, s)
+        };
+        let b = (bias.get(c).copied().unwrap_or(0.0) / (x.s() * s)).round() as i64;
+        let folded = b - i64::from(x.zero) * codes.iter().map(|&v| i64::from(v)).sum::<i64>();
+        prove(folded, &codes, l).map_err(|e| e.within(format!("channel {c}")))?;
+        let m = mult(ratio * s, l).ok_or_else(|| too_large(&scale))?;
+        quant.push((folded as i32, m));
+        weights.extend(codes.iter().map(|&v| (v + w.zero) as i8));
+    }
+    Ok(Linear {
+        weights,
+        w_zero: w.zero as i16,
+        quant,
+        shift: l,
+    })
+}
+
+/// Show that no partial sum leaves `i32`, for inputs of any code.
+///
+/// # Errors
+/// Says how large the sum could become.
+pub fn prove(bias: i64, codes: &[i32], l: i8) -> Result<(), Error> {
+    let weight: i64 = codes.iter().map(|&v| i64::from(v.abs())).sum();
+    let most = i128::from(bias.unsigned_abs()) + i128::from(weight) * 128;
+    let shifted = most << l.max(0);
+    if shifted > i128::from(i32::MAX) {
+        let text = format!(
+            "the sum can reach {shifted}, which does not fit 32 bits ({} weights, bias {bias})",
+            codes.len()
+        );
+        return Err(Error::input(text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elastiq::spec;
+    use rand::{Rng, SeedableRng};
+
+    const X: Quant = Quant {
+        scale: 0.02,
+        zero: -7,
+    };
+    const Y: Quant = Quant {
+        scale: 0.05,
+        zero: 11,
+    };
+
+    fn run(lin: &Linear, k: usize, c: usize, x: &[i8], y: Quant) -> i8 {
+        let (bias, m) = lin.quant[c];
+        let row = &lin.weights[c * k..][..k];
+        let sum = row
+            .iter()
+            .zip(x)
+            .map(|(&w, &x)| (i32::from(w) - i32::from(lin.w_zero)) * i32::from(x))
+            .sum::<i32>();
+        spec::requant(bias + sum, m, lin.shift, y.zero, -128, 127)
+    }
+
+    /// Channels of very different magnitude, a dead one and one that is all bias, against real arithmetic.
+    #[test]
+    fn channels_of_any_magnitude_follow_the_real_numbers() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let k = 24;
+        let sizes = [1.0, 1e-3, 1e-7, 1e-12, 0.0, 30.0];
+        let real: Vec<Vec<f64>> = sizes
+            .iter()
+            .map(|s| {
+                (0..k)
+                    .map(|_| s * rng.random_range(-1.0..1.0f64) * 0.1)
+                    .collect()
+            })
+            .collect();
+        let bias = [0.3, -0.2, 1.0, 2.0, -3.0, 0.0];
+        let w = Weights::symmetric(real);
+        let lin = linear(&w, &bias, X, Y).unwrap();
+        for _ in 0..2000 {
+            let x: Vec<i8> = (0..k).map(|_| rng.random_range(-128..=127)).collect();
+            for c in 0..sizes.len() {
+                // Against the weights as quantized where that is by abs-max, else against the real ones.
+                let s = w.scale[c];
+                let coarse = |v: f64| {
+                    if s * X.s() / Y.s() > LEAST * 64.0 {
+                        (v / s).round() * s
+                    } else {
+                        v
+                    }
+                };
+                let sum: f64 = w.real[c]
+                    .iter()
+                    .zip(&x)
+                    .map(|(&w, &x)| coarse(w) * X.real(x))
+                    .sum();
+                let want = ((sum + bias[c]) / Y.s() + Y.z()).clamp(-128.0, 127.0);
+                let got = f64::from(run(&lin, k, c, &x, Y));
+                assert!(
+                    (got - want).abs() <= 0.5 + 0.1,
+                    "channel {c}: {got} for {want}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn proof_is_exact_at_its_boundary() {
+        let codes = vec![127; 1000];
+        let weight = 127 * 1000 * 128;
+        assert!(prove(i64::from(i32::MAX) - weight, &codes, 0).is_ok());
+        assert!(prove(i64::from(i32::MAX) - weight + 1, &codes, 0).is_err());
+        assert!(prove(-(i64::from(i32::MAX) - weight), &codes, 0).is_ok());
+        assert!(prove(-(i64::from(i32::MAX) - weight) - 1, &codes, 0).is_err());
+        assert!(prove((i64::from(i32::MAX) >> 3) - weight, &codes, 3).is_ok());
+        assert!(prove((i64::from(i32::MAX) >> 3) - weight + 1, &codes, 3).is_err());
+    }
+
+    #[test]
+    fn too_many_inputs_are_refused_by_channel() {
+        let k = 140_000;
+        let w = Weights::symmetric(vec![vec![0.0; k], vec![0.5; k]]);
+        let message = linear(&w, &[0.0, 0.0], X, Y).unwrap_err().to_string();
+        assert!(
+            message.starts_with("channel 1:") && message.contains("32 bits"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn file_codes_are_kept() {
+        let q = FileQuant {
+            scale: vec![0.01, 0.02],
+            zero: vec![3, 3],
+            axis: Some(0),
+        };
+        let codes = [[-128i32, 127, 3], [0, 5, -7]];
+        let real = codes
+            .iter()
+            .zip([0.01f64, 0.02])
+            .map(|(r, s)| r.iter().map(|&c| s * f64::from(c - 3)).collect())
+            .collect();
+        let lin = linear(&Weights::from_file(real, &q).unwrap(), &[0.0, 0.0], X, Y).unwrap();
+        assert_eq!(
+            lin.weights,
+            codes.concat().iter().map(|&c| c as i8).collect::<Vec<_>>()
+        );
+        assert_eq!(lin.w_zero, 3);
+        let mixed = FileQuant {
+            zero: vec![3, 4],
+            ..q
+        };
+        let message = Weights::from_file(vec![vec![0.0], vec![0.0]], &mixed)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("channel 1"), "{message}");
+    }
+
+    #[test]
+    fn huge_multipliers_are_refused_by_channel() {
+        let w = Weights::symmetric(vec![vec![1.0], vec![1e9]]);
+        let message = linear(&w, &[0.0, 0.0], X, Y).unwrap_err().to_string();
+        assert!(message.starts_with("channel 1:"), "{message}");
+    }
+}
