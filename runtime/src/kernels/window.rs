@@ -18,7 +18,7 @@ pub(crate) struct Axis {
 #[derive(Clone)]
 pub(crate) struct Taps {
     pub range: Range<usize>,
-    /// Input index that tap `range.start` reads.
+    /// Input index that tap `range.start` reads; 0 if there is none.
     pub from: usize,
 }
 
@@ -59,10 +59,16 @@ impl Axis {
         let end = self
             .taps_within((self.input + self.pad).saturating_sub(start))
             .min(self.kernel);
-        let first = first.min(end);
+        if first >= end {
+            return Taps {
+                range: 0..0,
+                from: 0,
+            };
+        }
+        let from = (start + first * self.dilation).wrapping_sub(self.pad);
         Taps {
             range: first..end,
-            from: (start + first * self.dilation).wrapping_sub(self.pad),
+            from,
         }
     }
 
