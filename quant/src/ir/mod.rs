@@ -7,6 +7,9 @@
 pub mod exec;
 pub mod infer;
 pub mod passes;
+mod stats;
+
+pub use stats::{Stats, macs, stats};
 
 use ndarray::ArrayD;
 use std::sync::Arc;
@@ -45,7 +48,7 @@ pub struct Port {
     pub name: String,
     /// Shape in the file's layout.
     pub file_shape: Vec<usize>,
-    /// `ir = reshape(transpose(file, perm))`; the identity permutation where the layouts agree.
+    /// `ir = transpose(file, perm)`: IR axis i is axis `perm[i]` of the file; the identity where the layouts agree.
     pub perm: Vec<usize>,
 }
 
@@ -69,7 +72,10 @@ pub enum Unary {
     Sigmoid,
     Tanh,
     /// `clip(alpha * x + beta, 0, 1)`.
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     HardSwish,
     Elu(f32),
     Softplus,
@@ -93,12 +99,18 @@ pub struct NearestMap {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// x `[n,h,w,c]`, weights `[m,kh,kw,c/groups]`, optional bias `[m]`. Depthwise is `groups == c`.
-    Conv { window: Window, groups: usize },
+    Conv {
+        window: Window,
+        groups: usize,
+    },
     /// x `[.., k]`, weights `[m,k]`, optional bias `[m]`.
     Dense,
     MaxPool(Window),
     /// `count_pad`: padding cells inside the declared pads count in the divisor (as zeros).
-    AvgPool { window: Window, count_pad: bool },
+    AvgPool {
+        window: Window,
+        count_pad: bool,
+    },
     /// Broadcasting as in NumPy; either side may be constant.
     Add,
     Sub,
@@ -106,17 +118,33 @@ pub enum Op {
     Unary(Unary),
     /// x, slope broadcastable to x (one value or one per last axis).
     PRelu,
-    Softmax { axis: usize },
+    Softmax {
+        axis: usize,
+    },
     /// Output shape has a 1 at `axis` or lacks it, values are indices.
-    ArgMax { axis: usize, select_last: bool },
-    Concat { axis: usize },
+    ArgMax {
+        axis: usize,
+        select_last: bool,
+    },
+    Concat {
+        axis: usize,
+    },
     /// Before and after counts per axis, fill value.
-    Pad { before: Vec<usize>, after: Vec<usize>, value: f32 },
+    Pad {
+        before: Vec<usize>,
+        after: Vec<usize>,
+        value: f32,
+    },
     /// Start and step per axis; the extent is the output shape.
-    Slice { start: Vec<usize>, step: Vec<usize> },
+    Slice {
+        start: Vec<usize>,
+        step: Vec<usize>,
+    },
     Reshape,
     /// Output axis i is input axis `perm[i]`.
-    Transpose { perm: Vec<usize> },
+    Transpose {
+        perm: Vec<usize>,
+    },
     /// x `[n,h,w,c]`.
     ResizeNearest(NearestMap),
 }
