@@ -16,22 +16,26 @@ fn definition(acc: i32, m: i32, l: i8) -> i128 {
 }
 
 /// Every `step`-th accumulator.
-fn accumulators(step: usize, m: i32, l: i8, z_y: i8) {
-    let half = |from: i32, to: i32| {
-        for acc in (from..=to).step_by(step) {
-            let want = definition(acc, m, l);
-            assert_eq!(i128::from(scale(acc, m, l)), want, "acc {acc} m {m} l {l}");
+fn accumulators(step: i64, m: i32, l: i8, z_y: i8) {
+    let half = |from: i64, to: i64| {
+        let mut acc = from;
+        while acc < to {
+            let want = definition(acc as i32, m, l);
             let code = (want + i128::from(z_y)).clamp(-128, 127);
-            assert_eq!(
-                i128::from(requant(acc, m, l, z_y, -128, 127)),
-                code,
-                "acc {acc}"
+            let got = (
+                scale(acc as i32, m, l),
+                requant(acc as i32, m, l, z_y, -128, 127),
             );
+            assert!(
+                (i128::from(got.0), i128::from(got.1)) == (want, code),
+                "{acc} {m} {l}"
+            );
+            acc += step;
         }
     };
     thread::scope(|scope| {
-        scope.spawn(|| half(i32::MIN, -1));
-        scope.spawn(|| half(0, i32::MAX));
+        scope.spawn(|| half(i32::MIN.into(), 0));
+        scope.spawn(|| half(0, 1 << 31));
     });
 }
 

@@ -1,6 +1,7 @@
 //! Artifacts written row by row, for tests of the reader and the kernels.
 #![allow(dead_code, reason = "every test uses another part")]
 
+pub mod networks;
 pub mod rng;
 
 use elastiq::format::crc::{Crc, crc32c};

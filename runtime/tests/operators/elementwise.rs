@@ -39,6 +39,10 @@ fn operands() -> impl Strategy<Value = Operands> {
 }
 
 /// Run a binary operator and give its operands and result.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "everything that an operator row holds"
+)]
 fn binary(
     kind: OpKind,
     dims: [usize; 4],

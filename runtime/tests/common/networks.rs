@@ -1,0 +1,152 @@
+//! Two small networks that use every operator between them, with self-tests, labels and metadata.
+
+use super::rng::Rng;
+use super::{Builder, run, span};
+use elastiq::format::*;
+
+/// Append self-test cases by running the network, and build it.
+fn with_self_test(mut b: Builder, inputs: &[usize], rng: &mut Rng) -> Vec<u8> {
+    let plain = b.clone().build();
+    let mut section = 2u32.to_le_bytes().to_vec();
+    for _ in 0..2 {
+        let data: Vec<Vec<i8>> = inputs.iter().map(|len| rng.codes(*len)).collect();
+        let refs: Vec<&[i8]> = data.iter().map(Vec::as_slice).collect();
+        section.extend(data.iter().flatten().map(|code| *code as u8));
+        section.extend(run(&plain, &refs));
+    }
+    b.self_test = section;
+    b.build()
+}
+
+/// Conv, Depthwise, Add in place, MaxPool, AvgPool, Dense on a view, Softmax in place, ArgMax; two outputs.
+pub fn classifier() -> Vec<u8> {
+    let (mut rng, mut b) = (Rng(1), Builder::default());
+    let x = b.tensor([1, 6, 5, 2], -7);
+    let conv = b.tensor([1, 6, 5, 4], 3);
+    let (w, q) = (rng.codes(4 * 9 * 2), rng.quant(4));
+    let (w, q) = (b.weights(&w), b.quant(&q));
+    b.op(OpKind::Conv, x, conv, &[3, 3, 1, 1, 1, 1, 1, 1, 1], |op| {
+        (op.weights, op.quant, op.lo) = (w, q, 3);
+        op.w_zero.set(5);
+        op.scratch = span(400, 32);
+    });
+    let dw = b.tensor([1, 6, 5, 4], 3);
+    let (w, q) = (rng.codes(9 * 4), rng.quant(4));
+    let (w, q) = (b.weights(&w), b.quant(&q));
+    b.op(
+        OpKind::Depthwise,
+        conv,
+        dw,
+        &[3, 3, 1, 1, 1, 1, 1, 1],
+        |op| {
+            (op.weights, op.quant, op.shift) = (w, q, 1);
+        },
+    );
+    let sum = b.view(dw, [1, 6, 5, 4], -1);
+    let q = b.quant(&[(1 << 13, 0)]);
+    b.op(OpKind::Add, dw, sum, &[1 << 14, 9000, 14], |op| {
+        op.in1.set(conv);
+        op.quant = q;
+    });
+    let pooled = b.tensor([1, 3, 2, 4], -1);
+    b.op(
+        OpKind::MaxPool,
+        sum,
+        pooled,
+        &[2, 2, 2, 2, 1, 1, 0, 0],
+        |_| {},
+    );
+    let mean = b.tensor([1, 2, 1, 4], -1);
+    let q = b.quant(&[(1, 1 << 30), (2, 1 << 29), (3, 1 << 28), (4, 1 << 27)]);
+    b.op(
+        OpKind::AvgPool,
+        pooled,
+        mean,
+        &[2, 2, 2, 2, 1, 1, 0, 0],
+        |op| op.quant = q,
+    );
+    let flat = b.view(mean, [1, 1, 1, 8], -1);
+    let logits = b.tensor([1, 1, 1, 3], 0);
+    let (w, q) = (rng.codes(3 * 8), rng.quant(3));
+    let (w, q) = (b.weights(&w), b.quant(&q));
+    b.op(OpKind::Dense, flat, logits, &[], |op| {
+        (op.weights, op.quant) = (w, q)
+    });
+    let class = b.tensor_i32([1, 1, 1, 1]);
+    b.op(OpKind::ArgMax, logits, class, &[3], |_| {});
+    let probabilities = b.view(logits, [1, 1, 1, 3], -128);
+    let table: Vec<u8> = (0..256u32)
+        .flat_map(|d| (65535u32 >> (d / 16)).to_le_bytes()[..2].to_vec())
+        .collect();
+    let lut = b.lut(&table);
+    b.op(OpKind::Softmax, logits, probabilities, &[3, 256], |op| {
+        op.lut = lut
+    });
+    b.input(x, "image");
+    b.output(probabilities, "probabilities", "left\nright\nnone");
+    b.output(class, "class", "");
+    b.scratch = 432usize.saturating_sub(b.arena);
+    b.meta = "{\"source\":\"test\"}".into();
+    with_self_test(b, &[60], &mut rng)
+}
+
+/// Mul with a constant, Lut in place, PRelu, Transpose, Copy (pad, slice, concat), Resize; two inputs.
+pub fn pipeline() -> Vec<u8> {
+    let (mut rng, mut b) = (Rng(2), Builder::default());
+    let (x1, x2) = (b.tensor([1, 2, 3, 4], 0), b.tensor([1, 4, 2, 3], 5));
+    let gate = rng.codes(4);
+    let gate = b.constant([1, 1, 1, 4], -3, &gate);
+    let product = b.tensor([1, 2, 3, 4], 1);
+    let q = b.quant(&[(0, 1 << 24)]);
+    b.op(OpKind::Mul, x1, product, &[], |op| {
+        op.in1.set(gate);
+        op.quant = q;
+    });
+    let mapped = b.view(product, [1, 2, 3, 4], 1);
+    let table: Vec<u8> = (0..=255u8).rev().collect();
+    let lut = b.lut(&table);
+    b.op(OpKind::Lut, product, mapped, &[], |op| op.lut = lut);
+    let turned = b.tensor([1, 4, 2, 3], 1);
+    b.op(OpKind::Transpose, mapped, turned, &[0, 3, 1, 2], |_| {});
+    let bent = b.tensor([1, 4, 2, 3], 2);
+    let mut q = rng.quant(4);
+    q[2].1 = -q[2].1;
+    let q = b.quant(&q);
+    b.op(OpKind::PRelu, x2, bent, &[], |op| op.quant = q);
+    let both = b.tensor([1, 4, 4, 3], 2);
+    b.op(
+        OpKind::Copy,
+        turned,
+        both,
+        &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 4, 2, 3],
+        |_| {},
+    );
+    b.op(
+        OpKind::Copy,
+        bent,
+        both,
+        &[0, 0, 0, 0, 0, 0, 2, 0, 1, 1, 1, 1, 1, 4, 2, 3],
+        |op| op.lut = lut,
+    );
+    let large = b.tensor([1, 6, 5, 3], 2);
+    let table: Vec<u8> = [0u16, 0, 1, 2, 3, 3, 0, 1, 1, 2, 3]
+        .iter()
+        .flat_map(|i| i.to_le_bytes())
+        .collect();
+    let lut = b.lut(&table);
+    b.op(OpKind::Resize, both, large, &[], |op| op.lut = lut);
+    let padded = b.tensor([1, 5, 4, 3], 2);
+    b.op(
+        OpKind::Copy,
+        large,
+        padded,
+        &[0, 1, 0, 0, 0, 1, 1, 0, 1, 2, 2, 1, 1, 3, 3, 3],
+        |op| {
+            (op.flags, op.lo) = (FLAG_FILL, 2);
+        },
+    );
+    b.input(x1, "a");
+    b.input(x2, "b");
+    b.output(padded, "y", "");
+    with_self_test(b, &[24, 24], &mut rng)
+}
