@@ -4,7 +4,7 @@ use crate::job::{
     Calibration, FLAG_MEASURE, FLAG_OPS, FLAG_TENSORS, Failure, Job, Kind, MAGIC, Op, Reading,
     Record, Run,
 };
-use crate::session::start;
+use crate::session::{infer, start};
 use elastiq::format::crc::crc32c;
 use elastiq::{Engine, OpSet, RunError, Session};
 use zerocopy::{FromBytes, IntoBytes};
@@ -227,7 +227,7 @@ fn whole<M: Machine>(
 ) -> Result<(), RunError> {
     let mut done = Ok(());
     let stack = results.machine.stack_of(&mut || {
-        done = start(engine, input, arena).and_then(|mut session| session.finish());
+        done = infer(engine, input, arena);
     });
     done?;
     let mut session = start(engine, input, arena)?;

@@ -34,6 +34,20 @@ pub fn start<'e, 'm, const OPS: u32>(
     }
 }
 
+/// One whole run; outputs stay in the arena. Kept as one function so that its stack can be measured and, by its
+/// name in the linked program, computed.
+///
+/// # Errors
+/// As [`start`].
+#[inline(never)]
+pub fn infer<const OPS: u32>(
+    engine: &Engine<'_, OPS>,
+    input: &[u8],
+    arena: &mut [u8],
+) -> Result<(), RunError> {
+    start(engine, input, arena)?.finish()
+}
+
 /// What a self-test found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelfTest {

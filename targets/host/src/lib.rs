@@ -5,3 +5,5 @@ pub mod cmd;
 pub mod data;
 pub mod failure;
 pub mod output;
+pub mod qemu;
+pub mod toolchain;

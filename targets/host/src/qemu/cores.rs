@@ -1,0 +1,67 @@
+//! The cores that board files describe.
+
+use crate::failure::{Failure, Outcome};
+use elastiq_board::Board;
+use std::path::PathBuf;
+
+/// A core firmware can be built for and run on: one board file.
+pub type Core = Board;
+
+/// Environment variable with the folder of the elastiq sources.
+pub const WORKSPACE_VAR: &str = "ELASTIQ_WORKSPACE";
+
+/// Folder of the elastiq sources, which firmware is built from: `ELASTIQ_WORKSPACE`, else where this program
+/// was built.
+pub fn workspace() -> Outcome<PathBuf> {
+    let given = std::env::var_os(WORKSPACE_VAR).map(PathBuf::from);
+    let dir = given.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")));
+    match dir.canonicalize() {
+        Ok(dir) if dir.join("targets/firmware").is_dir() => Ok(dir),
+        _ => Err(Failure::at(
+            &dir,
+            format!("not the elastiq sources, which firmware is built from (set {WORKSPACE_VAR})"),
+        )),
+    }
+}
+
+/// All cores, by name.
+pub fn cores() -> Outcome<Vec<Core>> {
+    let targets = workspace()?.join("targets");
+    let mut cores = vec![];
+    for family in ["cortex-m", "riscv"] {
+        let dir = targets.join(family).join("boards");
+        let entries = std::fs::read_dir(&dir).map_err(|e| Failure::at(&dir, e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| Failure::at(&dir, e))?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                cores.push(Board::read(&path).map_err(Failure::input)?);
+            }
+        }
+    }
+    cores.sort_by_key(|core| {
+        (
+            core.name
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_string(),
+            number(&core.name),
+        )
+    });
+    Ok(cores)
+}
+
+fn number(name: &str) -> u32 {
+    name.trim_start_matches(|c: char| !c.is_ascii_digit())
+        .parse()
+        .unwrap_or(0)
+}
+
+/// The core called `name`.
+pub fn core(name: &str) -> Outcome<Core> {
+    let cores = cores()?;
+    let names: Vec<&str> = cores.iter().map(|core| core.name.as_str()).collect();
+    let unknown = Failure::input(format!("no core `{name}` (there are {})", names.join(", ")));
+    cores
+        .into_iter()
+        .find(|core| core.name == name)
+        .ok_or(unknown)
+}
