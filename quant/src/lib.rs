@@ -1,6 +1,7 @@
 //! Everything between an ONNX file and the artifact, and the only writer of the format.
 
 pub mod calibrate;
+pub mod compile;
 pub mod error;
 pub mod import;
 pub mod io;
