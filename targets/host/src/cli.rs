@@ -20,7 +20,13 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Quickstart(cmd::quickstart::QuickstartArgs),
+    Compile(cmd::compile::CompileArgs),
+    Inspect(cmd::inspect::InspectArgs),
+    Eval(cmd::eval::EvalArgs),
+    Bench(cmd::bench::BenchArgs),
     Data(cmd::data::DataArgs),
+    Doctor(cmd::doctor::DoctorArgs),
 }
 
 /// Runs the program and returns its exit code: 0 done, 1 a check failed, 2 bad input.
@@ -51,6 +57,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn dispatch(command: &Command) -> Outcome<()> {
     match command {
+        Command::Quickstart(args) => cmd::quickstart::run(args),
+        Command::Compile(args) => cmd::compile::run(args),
+        Command::Inspect(args) => cmd::inspect::run(args),
+        Command::Eval(args) => cmd::eval::run(args),
+        Command::Bench(args) => cmd::bench::run(args),
+        Command::Doctor(args) => cmd::doctor::run(args),
         Command::Data(args) => cmd::data::run(args),
     }
 }

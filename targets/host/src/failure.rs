@@ -29,14 +29,19 @@ impl Failure {
         Failure::Check(what.to_string())
     }
 
-    /// Bad input in `file`; the name is put in front unless `what` already starts with it.
+    /// Bad input in `file`; the name is put in front unless `what` already starts with it, with or without folder.
     pub fn at(file: &Path, what: impl Display) -> Failure {
         let (name, what) = (file.display().to_string(), what.to_string());
-        if what.starts_with(&name) {
-            Failure::Input(what)
-        } else {
-            Failure::Input(format!("{name}: {what}"))
-        }
+        let short = file
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let after = |name: &str| {
+            what.strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(": "))
+        };
+        let text = after(&name).or_else(|| after(&short)).unwrap_or(&what);
+        Failure::Input(format!("{name}: {text}"))
     }
 
     /// Exit code of the process.

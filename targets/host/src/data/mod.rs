@@ -85,13 +85,6 @@ impl Dataset {
         seen.max(self.classes.len())
     }
 
-    /// The labels, required.
-    pub fn labels(&self) -> Outcome<&[i64]> {
-        self.y
-            .as_deref()
-            .ok_or_else(|| Failure::at(&self.file, "has no labels (array or column `y`)"))
-    }
-
     /// Arrays in the order of `inputs`, each reshaped to `[n, sample shape]`.
     ///
     /// A network with one input takes the array named like it, else `x`, else the only array. Axes of length 1 are
@@ -143,8 +136,17 @@ impl Dataset {
 
     /// The first `n` samples (all where there are fewer).
     pub fn head(&self, n: usize) -> Dataset {
-        let n = n.min(self.n());
-        let take = |a: &ArrayD<f32>| a.slice_axis(Axis(0), ndarray::Slice::from(..n)).to_owned();
+        self.select(&(0..n.min(self.n())).collect::<Vec<_>>())
+    }
+
+    /// `n` samples, evenly spaced (all where there are fewer).
+    pub fn evenly(&self, n: usize) -> Dataset {
+        let (len, n) = (self.n(), n.min(self.n()));
+        self.select(&(0..n).map(|i| i * len / n).collect::<Vec<_>>())
+    }
+
+    fn select(&self, picks: &[usize]) -> Dataset {
+        let take = |a: &ArrayD<f32>| a.select(Axis(0), picks);
         Dataset {
             file: self.file.clone(),
             arrays: self
@@ -152,7 +154,10 @@ impl Dataset {
                 .iter()
                 .map(|(k, a)| (k.clone(), take(a)))
                 .collect(),
-            y: self.y.as_ref().map(|y| y[..n].to_vec()),
+            y: self
+                .y
+                .as_ref()
+                .map(|y| picks.iter().map(|&i| y[i]).collect()),
             classes: self.classes.clone(),
         }
     }

@@ -1,0 +1,330 @@
+//! `elastiq compile`: ONNX file to artifact, with a report.
+
+use crate::data::{Dataset, InputSpec};
+use crate::failure::{Failure, Outcome, io_text};
+use crate::output::{
+    Progress, TextTable, check_writable, grouped, print, print_json, share, write_file,
+};
+use clap::Args;
+use elastiq_quant::Samples;
+use elastiq_quant::calibrate::Method;
+use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, compile_graph};
+use elastiq_quant::import;
+use elastiq_quant::ir::Graph;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Compile an ONNX network to an artifact: import, quantize, plan, pack, compare with the float network
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  elastiq compile digits.onnx --calib digits_train.npz -o digits.eqm\n  \
+    elastiq compile ocr.onnx --input-shape x=1,3,48,192 --calib-random=-1,1 -o ocr.eqm"
+)]
+pub struct CompileArgs {
+    /// Float or QDQ network
+    model: PathBuf,
+    /// Samples to choose activation ranges with: .npz, .npy, .csv or a folder of PNG per class
+    #[arg(
+        long,
+        value_name = "DATA",
+        required_unless_present = "calib_random",
+        conflicts_with = "calib_random"
+    )]
+    calib: Option<PathBuf>,
+    /// Uniform noise between LO and HI in place of samples; for measurements, not for accuracy
+    #[arg(long, value_name = "LO,HI", value_parser = parse_pair, allow_hyphen_values = true)]
+    calib_random: Option<(f32, f32)>,
+    /// Samples to use, evenly spaced over the data
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    calib_samples: u32,
+    /// minmax, percentile:P (50 < P <= 100) or mse
+    #[arg(long, value_name = "HOW", default_value = "minmax", value_parser = parse_range)]
+    range: Method,
+    /// Bits per weight
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bits)]
+    weights: u8,
+    /// Grid of the weights
+    #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = ["uniform"])]
+    method: String,
+    /// Class names: a file with one per line, or a,b,c
+    #[arg(long, value_name = "FILE|a,b,c")]
+    labels: Option<String>,
+    /// Keep channels that are constant
+    #[arg(long)]
+    no_dead_channels: bool,
+    /// Shape of an input that the file leaves open
+    #[arg(long, value_name = "NAME=1,3,48,192", value_parser = parse_shape)]
+    input_shape: Vec<(String, Vec<usize>)>,
+    /// Recorded runs that travel in the artifact
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    self_test: usize,
+    /// Artifact to write
+    #[arg(short, long, value_name = "FILE.eqm")]
+    output: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &CompileArgs) -> Outcome<()> {
+    check_writable(&args.output)?;
+    let mut options = CompileOptions {
+        method: args.range,
+        weights_bits: args.weights,
+        dead_channels: !args.no_dead_channels,
+        labels: args
+            .labels
+            .as_deref()
+            .map(parse_labels)
+            .transpose()?
+            .unwrap_or_default(),
+        self_test_cases: args.self_test,
+        input_shapes: args.input_shape.clone(),
+        ..Default::default()
+    };
+    let n = args.calib_samples as usize;
+    let graph = import_model(&args.model, &options)?;
+    let samples = match (&args.calib, args.calib_random) {
+        (Some(path), _) => {
+            let data = Dataset::load(path)?.evenly(n);
+            samples(&graph, &data, &mut options)?
+        }
+        (None, Some((lo, hi))) => Samples::synthetic(&graph, n, 0, lo, hi),
+        (None, None) => return Err(Failure::input("--calib or --calib-random is needed")),
+    };
+    let compiled = compile_model(&args.model, graph, &samples, &options)?;
+    write_file(&args.output, &compiled.bytes)?;
+    if args.json {
+        return print_json(&compiled.report);
+    }
+    print(&text(&compiled.report, &args.output))
+}
+
+/// Imports the network.
+pub fn import_model(model: &Path, options: &CompileOptions) -> Outcome<Graph> {
+    if model.is_dir() {
+        return Err(Failure::at(model, "is a directory, expected an ONNX file"));
+    }
+    let shapes = import::Options {
+        input_shapes: options.input_shapes.clone(),
+    };
+    import::load_with(model, &shapes).map_err(|e| Failure::at(model, e))
+}
+
+/// Data in the order and shape of the inputs of `graph`. Class names of the data become labels where none are set.
+///
+/// # Errors
+/// Data that does not fit, labels whose number is not that of the classes.
+pub fn samples(graph: &Graph, data: &Dataset, options: &mut CompileOptions) -> Outcome<Samples> {
+    let spec = |p: &elastiq_quant::ir::Port| InputSpec {
+        name: p.name.clone(),
+        shape: p.file_shape.clone(),
+    };
+    let specs: Vec<InputSpec> = graph.inputs.iter().map(spec).collect();
+    let samples = Samples::new(data.fit(&specs)?);
+    let classes = graph
+        .outputs
+        .first()
+        .map_or(0, |p| p.file_shape.iter().product());
+    if options.labels.is_empty() && data.classes.len() == classes {
+        options.labels.clone_from(&data.classes);
+    }
+    let Some(y) = &data.y else { return Ok(samples) };
+    if classes > 1
+        && let Some(i) = y.iter().position(|&v| v as usize >= classes)
+    {
+        let what = format!(
+            "label {} of sample {i} is out of range: the network has {classes} classes",
+            y[i]
+        );
+        return Err(Failure::at(&data.file, what));
+    }
+    Ok(samples.with_labels(y.clone()))
+}
+
+/// Compiles an imported network, with a progress bar.
+pub fn compile_model(
+    model: &Path,
+    graph: Graph,
+    samples: &Samples,
+    options: &CompileOptions,
+) -> Outcome<Compiled> {
+    let classes: usize = graph
+        .outputs
+        .first()
+        .map_or(0, |p| p.file_shape.iter().product());
+    let labels = options.labels.len();
+    if labels > 0 && classes > 1 && labels != classes {
+        return Err(Failure::input(format!(
+            "--labels: {labels} names, the network has {classes} classes"
+        )));
+    }
+    let source = model
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut bar = Progress::new("import");
+    let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
+    compile_graph(graph, &source, samples, options, &mut progress)
+        .map_err(|e| Failure::at(model, e))
+}
+
+fn text(r: &CompileReport, output: &Path) -> String {
+    let o = &r.output;
+    let mut t = String::new();
+    for line in &r.passes {
+        let _ = writeln!(t, "pass: {line}");
+    }
+    let mut table = TextTable::new(&[
+        "#", "layer", "op", "out", "MACs", "bits", "coding", "weights", "SQNR dB",
+    ]);
+    for (i, l) in r.layers.iter().enumerate() {
+        let skip = l.out_shape.iter().take(3).take_while(|&&d| d == 1).count();
+        let shape: Vec<String> = l.out_shape.iter().skip(skip).map(u32::to_string).collect();
+        table.row([
+            i.to_string(),
+            l.name.clone(),
+            l.op.clone(),
+            shape.join("x"),
+            grouped(l.macs),
+            if l.bits > 0 {
+                l.bits.to_string()
+            } else {
+                String::new()
+            },
+            l.coding.clone(),
+            l.weights_bytes.to_string(),
+            l.sqnr_db.map_or_else(|| "-".into(), |v| format!("{v:.1}")),
+        ]);
+    }
+    let _ = write!(t, "\n{}\n", table.render(&[1, 2, 3, 6]));
+    if o.top1.is_some() {
+        let _ = writeln!(
+            t,
+            "top-1     {} (float {}) on {} samples",
+            share(o.top1),
+            share(o.float_top1),
+            o.samples
+        );
+    }
+    if o.agree.is_some() {
+        let _ = writeln!(
+            t,
+            "agree     {} of the classes with the float network",
+            share(o.agree)
+        );
+    }
+    let sqnr = o
+        .sqnr_db
+        .map_or_else(|| "-".into(), |v| format!("{v:.1} dB"));
+    let _ = writeln!(
+        t,
+        "output    mean error {:.3e}, largest {:.3e}, SQNR {sqnr}",
+        o.mean_error, o.max_error
+    );
+    let _ = writeln!(
+        t,
+        "flash     {} bytes, {} of them weights",
+        n(r.file_bytes),
+        n(r.weights_bytes)
+    );
+    let _ = writeln!(
+        t,
+        "arena     {} bytes, lower bound {}, scratch {}",
+        n(r.arena_bytes),
+        n(r.arena_bound_bytes),
+        n(r.scratch_bytes)
+    );
+    let _ = writeln!(
+        t,
+        "MACs      {}, {} as imported",
+        grouped(r.macs),
+        grouped(r.macs_imported)
+    );
+    let _ = writeln!(t, "wrote     {}", output.display());
+    t
+}
+
+fn n(bytes: usize) -> String {
+    grouped(bytes as u64)
+}
+
+fn parse_pair(text: &str) -> Result<(f32, f32), String> {
+    let bad = || format!("expected two numbers LO,HI with LO below HI, got `{text}`");
+    let (lo, hi) = text.split_once(',').ok_or_else(bad)?;
+    let number = |s: &str| s.trim().parse::<f32>().ok().filter(|v| v.is_finite());
+    let (lo, hi) = (number(lo).ok_or_else(bad)?, number(hi).ok_or_else(bad)?);
+    if lo < hi { Ok((lo, hi)) } else { Err(bad()) }
+}
+
+fn parse_range(text: &str) -> Result<Method, String> {
+    match (text, text.split_once(':')) {
+        ("minmax", _) => Ok(Method::MinMax),
+        ("mse", _) => Ok(Method::Mse),
+        (_, Some(("percentile", p))) => match p.parse::<f32>() {
+            Ok(p) if p > 50.0 && p <= 100.0 => Ok(Method::Percentile(p)),
+            _ => Err(format!("percentile `{p}` is not above 50 and at most 100")),
+        },
+        _ => Err("expected minmax, percentile:P or mse".into()),
+    }
+}
+
+fn parse_bits(text: &str) -> Result<u8, String> {
+    match text.parse::<u8>() {
+        Ok(8) => Ok(8),
+        Ok(2..8) => Err("widths below 8 are not available yet".into()),
+        _ => Err("expected 8".into()),
+    }
+}
+
+fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let bad = || format!("expected NAME=1,3,48,192, got `{text}`");
+    let (name, dims) = text.rsplit_once('=').ok_or_else(bad)?;
+    let dims: Option<Vec<usize>> = dims
+        .split(',')
+        .map(|d| d.trim().parse().ok().filter(|&d| d > 0))
+        .collect();
+    match dims {
+        Some(dims) if !name.is_empty() => Ok((name.to_string(), dims)),
+        _ => Err(bad()),
+    }
+}
+
+/// Names in a file, one per line, or separated by commas.
+fn parse_labels(text: &str) -> Outcome<Vec<String>> {
+    let path = Path::new(text);
+    let names = if path.is_file() {
+        std::fs::read_to_string(path).map_err(|e| Failure::at(path, io_text(&e)))?
+    } else if text.contains(',') {
+        text.replace(',', "\n")
+    } else {
+        return Err(Failure::input(format!(
+            "--labels {text}: no such file, and no list a,b,c"
+        )));
+    };
+    Ok(names
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .map(str::to_string)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_in_text() {
+        assert_eq!(parse_pair("-1,1"), Ok((-1.0, 1.0)));
+        assert!(
+            parse_pair("1,1").is_err() && parse_pair("0,nan").is_err() && parse_pair("1").is_err()
+        );
+        assert_eq!(parse_range("percentile:99.9"), Ok(Method::Percentile(99.9)));
+        assert!(parse_range("percentile:10").is_err() && parse_range("max").is_err());
+        assert_eq!(parse_shape("a=b=1,3"), Ok(("a=b".into(), vec![1, 3])));
+        assert!(parse_shape("x=1,0").is_err() && parse_shape("x").is_err());
+        assert!(parse_bits("4").is_err_and(|e| e.contains("not available yet")));
+    }
+}

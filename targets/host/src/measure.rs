@@ -1,0 +1,278 @@
+//! What a model costs: time on this machine, instructions on an emulated core; and whether both give the same bytes.
+
+use crate::artifact::{Artifact, Host, macs, op_name};
+use crate::data::Dataset;
+use crate::failure::{Failure, Outcome, io_text};
+use crate::output::Progress;
+use crate::qemu::{self, Core, RunOptions, RunReport};
+use object::{Object, ObjectSection, SectionFlags, SectionKind};
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Cost of a model on one core.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CoreReport {
+    /// `host`, or the name of a board file.
+    pub core: String,
+    /// Inputs that were run.
+    pub inputs: usize,
+    /// Instructions of one run (emulated cores).
+    pub instructions: Option<u64>,
+    /// Median time of one run (host), and the distance between its quartiles.
+    pub median_us: Option<f64>,
+    pub spread_us: Option<f64>,
+    /// Multiply-accumulates of one run.
+    pub macs: u64,
+    /// Instructions per multiply-accumulate over the whole run.
+    pub per_mac: Option<f64>,
+    /// Emulated cores: every op of every input gave the bytes that this machine gave. Host: the self-test passed.
+    pub matches_host: bool,
+    /// The first difference, where there is one.
+    pub difference: Option<String>,
+    /// Deepest stack use of one run.
+    pub stack_bytes: Option<u32>,
+    /// Sizes of the runner, which links every operator, without model and arena.
+    pub firmware: Option<Sizes>,
+    pub layers: Vec<LayerReport>,
+}
+
+/// Cost of one operator.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerReport {
+    pub name: String,
+    pub op: String,
+    pub macs: u64,
+    pub instructions: Option<u64>,
+    pub median_us: Option<f64>,
+    pub per_mac: Option<f64>,
+}
+
+/// Bytes of a firmware image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Instructions.
+    pub code: u64,
+    /// Constants.
+    pub rodata: u64,
+    /// Variables with a start value, in flash and in RAM.
+    pub data: u64,
+    /// Variables that start as zero, in RAM; stack and arena excluded where they are sections of their own.
+    pub bss: u64,
+}
+
+/// Longest time that timing on the host takes, and the number of runs it aims for.
+const HOST_TIME: Duration = Duration::from_secs(1);
+const HOST_RUNS: (usize, usize) = (9, 501);
+
+/// Input bytes for measurements: the first `n` samples of `data`, else the inputs of the self-test, else `n`
+/// patterns of codes.
+pub fn inputs(artifact: &Artifact, data: Option<&Dataset>, n: usize) -> Outcome<Vec<Vec<u8>>> {
+    let engine = artifact.engine()?;
+    let model = engine.model();
+    if let Some(data) = data {
+        let head = data.head(n);
+        let samples = head.fit(&artifact.input_specs(model))?;
+        let ports = artifact.ports(model)?;
+        return (0..head.n())
+            .map(|i| artifact.encode(&ports, &samples, i))
+            .collect();
+    }
+    let recorded: Vec<Vec<u8>> = model
+        .self_test_cases()
+        .take(n)
+        .map(|(input, _)| input.to_vec())
+        .collect();
+    if !recorded.is_empty() {
+        return Ok(recorded);
+    }
+    let len: usize = model.inputs().map(|io| io.len).sum();
+    let pattern = |seed: usize| {
+        (0..len)
+            .map(|i| (i.wrapping_mul(167) + seed.wrapping_mul(89)) as u8)
+            .collect()
+    };
+    Ok((0..n).map(pattern).collect())
+}
+
+/// Times operators on this machine.
+pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
+    let mut host = Host::new(artifact.engine()?);
+    let fail = |e: elastiq::RunError| Failure::at(&artifact.path, e);
+    let (passed, cases) = host.self_test().map_err(fail)?;
+    let ops = host.model().ops().len();
+    let (mut totals, mut layers) = (Vec::new(), vec![Vec::new(); ops]);
+    let (start, mut progress) = (Instant::now(), Progress::new("timing"));
+    while totals.len() < HOST_RUNS.0 || (totals.len() < HOST_RUNS.1 && start.elapsed() < HOST_TIME)
+    {
+        let input = inputs
+            .get(totals.len() % inputs.len().max(1))
+            .map_or(&[][..], Vec::as_slice);
+        let begin = Instant::now();
+        let mut last = begin;
+        let timed = |op: u16, _: &[u8]| {
+            let now = Instant::now();
+            layers[usize::from(op)].push(micros(now - last));
+            last = now;
+        };
+        host.run_with(input, timed).map_err(fail)?;
+        totals.push(micros(begin.elapsed()));
+        progress.at("timing", totals.len(), HOST_RUNS.1);
+    }
+    let (q1, median, q3) = quartiles(&mut totals);
+    let model = *host.model();
+    let layer = |(i, times): (usize, &mut Vec<f64>)| {
+        let op = &model.ops()[i];
+        LayerReport {
+            name: artifact.layer_name(i),
+            op: op_name(op),
+            macs: macs(&model, op),
+            instructions: None,
+            median_us: Some(quartiles(times).1),
+            per_mac: None,
+        }
+    };
+    Ok(CoreReport {
+        core: "host".into(),
+        inputs: inputs.len(),
+        median_us: Some(median),
+        spread_us: Some(q3 - q1),
+        macs: model.ops().iter().map(|op| macs(&model, op)).sum(),
+        matches_host: passed == cases,
+        difference: (passed < cases).then(|| {
+            format!(
+                "self-test: {} of {cases} cases gave other bytes",
+                cases - passed
+            )
+        }),
+        layers: layers.iter_mut().enumerate().map(layer).collect(),
+        ..Default::default()
+    })
+}
+
+/// Counts instructions on an emulated core and compares every byte with this machine. Builds the runner first
+/// where needed.
+pub fn emulated(
+    core: &Core,
+    artifact: &Artifact,
+    inputs: &[Vec<u8>],
+    progress: &mut dyn FnMut(&str),
+) -> Outcome<CoreReport> {
+    let engine = artifact.engine()?;
+    let model = engine.model();
+    let options = RunOptions::default();
+    let there = qemu::run(core, &artifact.bytes, inputs, &options, progress)?;
+    let here = qemu::run_here(core, &artifact.bytes, inputs, &options)?;
+    for report in [&here, &there] {
+        if let Some((i, e)) = report
+            .inputs
+            .iter()
+            .enumerate()
+            .find_map(|(i, r)| Some((i, r.output.as_ref().err()?)))
+        {
+            return Err(Failure::check(format!(
+                "{}: input {i} on {}: {e}",
+                artifact.path.display(),
+                report.core
+            )));
+        }
+    }
+    let difference = there.first_difference(&here);
+    let elf = qemu::build_runner(core, progress)?;
+    let total: u64 = model.ops().iter().map(|op| macs(model, op)).sum();
+    let counts = op_counts(&there, model.ops().len());
+    let layer = |(i, instructions): (usize, Option<u64>)| {
+        let op = &model.ops()[i];
+        let macs = macs(model, op);
+        LayerReport {
+            name: artifact.layer_name(i),
+            op: op_name(op),
+            macs,
+            instructions,
+            median_us: None,
+            per_mac: ratio(instructions, macs),
+        }
+    };
+    Ok(CoreReport {
+        core: core.name.clone(),
+        inputs: inputs.len(),
+        instructions: there.instructions,
+        macs: total,
+        per_mac: ratio(there.instructions, total),
+        matches_host: difference.is_none(),
+        difference,
+        stack_bytes: there.stack_bytes,
+        firmware: Some(sizes(&elf)?),
+        layers: counts.into_iter().enumerate().map(layer).collect(),
+        ..Default::default()
+    })
+}
+
+/// Instructions per operator of the first input.
+fn op_counts(report: &RunReport, ops: usize) -> Vec<Option<u64>> {
+    let mut counts = vec![None; ops];
+    for op in report.inputs.first().map_or(&[][..], |r| &r.ops) {
+        if let Some(slot) = counts.get_mut(usize::from(op.op)) {
+            *slot = op.instructions;
+        }
+    }
+    counts
+}
+
+fn ratio(instructions: Option<u64>, macs: u64) -> Option<f64> {
+    instructions
+        .filter(|_| macs > 0)
+        .map(|n| n as f64 / macs as f64)
+}
+
+/// Sizes of the sections of an ELF file that end up on the device.
+pub fn sizes(elf: &Path) -> Outcome<Sizes> {
+    let bytes = std::fs::read(elf).map_err(|e| Failure::at(elf, io_text(&e)))?;
+    let file = object::File::parse(bytes.as_slice()).map_err(|e| Failure::at(elf, e))?;
+    let mut sizes = Sizes::default();
+    for section in file.sections() {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+            continue;
+        };
+        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 {
+            continue;
+        }
+        match section.kind() {
+            SectionKind::Text => sizes.code += section.size(),
+            SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
+                sizes.rodata += section.size()
+            }
+            SectionKind::Data => sizes.data += section.size(),
+            SectionKind::UninitializedData => sizes.bss += section.size(),
+            _ => {}
+        }
+    }
+    Ok(sizes)
+}
+
+fn micros(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e6
+}
+
+/// Lower quartile, median and upper quartile.
+fn quartiles(values: &mut [f64]) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let at = |share: usize| {
+        values
+            .get((values.len().max(1) - 1) * share / 4)
+            .copied()
+            .unwrap_or(0.0)
+    };
+    (at(1), at(2), at(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_of_five() {
+        assert_eq!(quartiles(&mut [5.0, 1.0, 4.0, 2.0, 3.0]), (2.0, 3.0, 4.0));
+        assert_eq!(quartiles(&mut []), (0.0, 0.0, 0.0));
+    }
+}
