@@ -171,3 +171,75 @@ fn an_input_of_the_wrong_length_is_reported() {
         "input has 255 bytes, the model takes 256"
     );
 }
+
+#[test]
+fn a_missing_emulator_is_named_with_its_remedy() {
+    let mut core = core("m3").unwrap();
+    core.qemu.program = "qemu-system-none".into();
+    let line = run(
+        &core,
+        &artifact(),
+        &inputs(1),
+        &RunOptions::default(),
+        &mut quiet,
+    );
+    let line = line.unwrap_err().line().unwrap();
+    assert!(
+        line.starts_with(
+            "qemu-system-none is not installed, Cortex-M3 runs in it (`elastiq doctor"
+        ),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_core_that_does_not_end_is_stopped() {
+    let options = RunOptions {
+        timeout: std::time::Duration::ZERO,
+        ..RunOptions::default()
+    };
+    let line = run(
+        &core("m3").unwrap(),
+        &artifact(),
+        &inputs(1),
+        &options,
+        &mut quiet,
+    );
+    assert_eq!(
+        line.unwrap_err().line().unwrap(),
+        "m3: the program did not end within 0 s"
+    );
+}
+
+#[test]
+fn a_wrong_timer_in_a_board_file_is_found_by_calibration() {
+    let mut core = core("m3").unwrap();
+    core.timer.instructions_per_tick = 31.25;
+    let line = run(
+        &core,
+        &artifact(),
+        &inputs(1),
+        &RunOptions::default(),
+        &mut quiet,
+    );
+    let line = line.unwrap_err().line().unwrap();
+    assert!(
+        line.starts_with("m3: 2000 instructions were counted as"),
+        "{line}"
+    );
+}
+
+#[test]
+fn memory_that_the_machine_does_not_have_is_an_error_not_a_hang() {
+    let mut core = core("m3").unwrap();
+    core.qemu.machine = "microbit".into();
+    let line = run(
+        &core,
+        &artifact(),
+        &inputs(1),
+        &RunOptions::default(),
+        &mut quiet,
+    );
+    let line = line.unwrap_err().line().unwrap();
+    assert!(line.starts_with("m3: the program took a fault"), "{line}");
+}
