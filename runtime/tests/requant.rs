@@ -3,16 +3,16 @@
 use elastiq::spec::{ARITH, requant, scale};
 use std::thread;
 
-/// The value modulo 2^32 in the range of `i32`.
-fn wrap(v: i128) -> i128 {
-    (v + (1 << 31)).rem_euclid(1 << 32) - (1 << 31)
-}
-
 /// `floor(acc * 2^l * m / 2^32 + 1/2)`; a right shift floors first, a left shift is modulo 2^32.
 fn definition(acc: i32, m: i32, l: i8) -> i128 {
     let acc = i128::from(acc);
-    let shifted = if l >= 0 { wrap(acc << l) } else { acc >> -l };
-    (shifted * i128::from(m) + (1 << 31)) >> 32
+    let shifted = if l >= 0 {
+        i128::from((acc << l) as i32)
+    } else {
+        acc >> -l
+    };
+    // Both factors have 32 bits, so nothing wraps; a check for overflow would be a slow call.
+    shifted.wrapping_mul(i128::from(m)).wrapping_add(1 << 31) >> 32
 }
 
 /// Every `step`-th accumulator.

@@ -229,8 +229,8 @@ const _: () = assert!(size_of::<QuantRow>() == 8);
 /// | PRelu | x | - | quant `[1 + n]`, n = 1 or c: row 0 where x >= z_x, row 1 + channel below; accumulator = x - z_x |
 /// | Softmax | x | axis inv | lut 256 x `u16` |
 /// | ArgMax | x | axis | output `i32` |
-/// | Copy | x | in_off[4] out_off[4] step[4] dims[4] | optional lut 256 x `i8` |
-/// | Transpose | x | perm[4] | out dim i = in dim perm\[i\] |
+/// | Copy | x | `in_off[4] out_off[4] step[4] dims[4]` | optional lut 256 x `i8` |
+/// | Transpose | x | `perm[4]` | out dim i = in dim `perm[i]` |
 /// | Resize | x | - | lut: `u16` source row per output row, then `u16` source column per output column |
 ///
 /// `lo <= hi` bound the codes of Conv, Depthwise, Dense, MaxPool, AvgPool, Add, Mul, PRelu and Softmax; `lo` is the
