@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod cli;
 pub mod cmd;
 pub mod data;
+pub mod evaluation;
 pub mod failure;
 pub mod measure;
 pub mod memory_map;

@@ -8,10 +8,26 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
+/// Text with control characters other than line ends escaped: names in files must not steer a terminal.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+    }
+    out
+}
+
 /// Writes `text` to standard output at once; a reader that has gone is [`Failure::Pipe`].
 pub fn print(text: &str) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(visible(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure::Pipe),
         Err(e) => Err(Failure::input(format!("standard output: {}", io_text(&e)))),
@@ -27,7 +43,7 @@ pub fn print_json(value: &impl Serialize) -> Outcome<()> {
 
 /// A line for people on standard error; nobody listening is no error.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", visible(text));
 }
 
 /// Writes `bytes` to a temporary file next to `path` and renames it, so that `path` is either what it was or
@@ -201,6 +217,11 @@ pub fn share(v: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(visible("a\n\u{1b}[2Jb"), "a\n\\u{1b}[2Jb");
+    }
 
     #[test]
     fn groups_of_three() {

@@ -2,9 +2,10 @@
 
 use super::compile::{compile_model, import_model, samples};
 use super::data::npz;
-use super::eval::{Choice, Evaluation, evaluate};
+use super::eval::evaluate;
 use crate::artifact::{Artifact, Host};
 use crate::data::{Dataset, fetch};
+use crate::evaluation::{Choice, Evaluation};
 use crate::failure::{Failure, Outcome, io_text};
 use crate::measure::{CoreReport, emulated, inputs};
 use crate::output::{Spinner, TextTable, grouped, note, print, print_json, share, write_file};

@@ -1,0 +1,5 @@
+//! The program as a user meets it: exit codes, one-line errors, files left behind, JSON.
+
+mod common;
+mod refusals;
+mod results;

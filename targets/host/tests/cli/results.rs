@@ -1,0 +1,214 @@
+//! What the subcommands print and write.
+
+use crate::common::{self, Folder, Ran, elastiq, json, keys};
+use crate::refusals::compile;
+
+#[test]
+fn json_is_one_object_with_stable_keys() {
+    let folder = Folder::new();
+    let compiled = json(
+        &folder,
+        &[&compile("cancer.onnx", "train.npz")[..], &["--json"]].concat(),
+    );
+    keys(
+        &compiled,
+        "arena_bytes arena_bound_bytes scratch_bytes weights_bytes file_bytes macs macs_imported layers",
+    );
+    keys(&compiled["layers"][0], "name op macs bits coding");
+    assert_eq!(compiled["macs"], 30 * 16 + 16 * 8 + 8 * 2);
+    assert_eq!(compiled["file_bytes"], folder.read("new.eqm").len());
+
+    let args = [
+        "eval",
+        "cancer.eqm",
+        "--data",
+        "test.npz",
+        "--float",
+        "cancer.onnx",
+        "--positive",
+        "malignant",
+        "--json",
+    ];
+    let eval = json(&folder, &args);
+    keys(
+        &eval,
+        "n top1 float_top1 auc fn fp agree confusion positive output_error",
+    );
+    assert_eq!(eval["n"], 113);
+    assert!(
+        eval["float_top1"].as_f64() > Some(0.98) && eval["top1"].as_f64() > Some(0.96),
+        "{eval}"
+    );
+    assert!(
+        eval["auc"].as_f64() > Some(0.97) && eval["agree"].as_f64() > Some(0.97),
+        "{eval}"
+    );
+    assert_eq!(eval["positive"]["fn"], eval["fn"][0]);
+    let wrong = |key: &str| {
+        eval[key]
+            .as_array()
+            .expect("array")
+            .iter()
+            .map(|v| v.as_u64().expect("count"))
+            .sum::<u64>()
+    };
+    assert_eq!(wrong("fn"), wrong("fp"));
+    let top1 = 1.0 - wrong("fn") as f64 / 113.0;
+    assert!(
+        (eval["top1"].as_f64().expect("top1") - top1).abs() < 1e-9,
+        "{eval}"
+    );
+
+    let bench = json(&folder, &["bench", "cancer.eqm", "--json"]);
+    keys(&bench, "core median_us macs matches_host layers");
+    keys(&bench["layers"][0], "name op macs instructions median_us");
+    assert_eq!(bench["core"], "host");
+    assert_eq!(bench["matches_host"], true);
+    assert_eq!(bench["macs"], compiled["macs"]);
+
+    let inspect = json(&folder, &["inspect", "cancer.eqm", "--json"]);
+    keys(
+        &inspect,
+        "format arith arena_bytes macs variants self_test inputs outputs sections layers arena",
+    );
+    assert_eq!(
+        inspect["self_test"]["passed"],
+        inspect["self_test"]["cases"]
+    );
+    assert_eq!(inspect["macs"], compiled["macs"]);
+    assert_eq!(inspect["outputs"][0]["labels"][0], "malignant");
+
+    let data = json(&folder, &["data", "digits", "--out", "sets", "--json"]);
+    assert_eq!(data["files"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        folder.names_in("sets"),
+        ["digits_test.npz", "digits_train.npz", "digits_val.npz"]
+    );
+}
+
+#[test]
+fn the_memory_map_shows_every_tensor() {
+    let folder = Folder::new();
+    let Ran { code, out, err } = elastiq(&folder, &["inspect", "cancer.eqm", "--svg", "map.svg"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("self-test: passed 1/1"), "{out}");
+    let drawing = String::from_utf8(folder.read("map.svg")).expect("text");
+    let blocks = json(&folder, &["inspect", "cancer.eqm", "--json"])["arena"]
+        .as_array()
+        .expect("blocks")
+        .len();
+    assert!(drawing.starts_with("<svg") && drawing.trim_end().ends_with("</svg>"));
+    assert_eq!(drawing.matches("<title>").count(), blocks);
+}
+
+#[test]
+fn without_labels_the_float_network_is_the_measure() {
+    let folder = Folder::new();
+    let args = [
+        "eval",
+        "cancer.eqm",
+        "--data",
+        "unlabelled.npy",
+        "--float",
+        "cancer.onnx",
+        "--json",
+    ];
+    let eval = json(&folder, &args);
+    assert!(eval["top1"].is_null() && eval["fn"].is_null(), "{eval}");
+    assert!(
+        eval["output_error"]["snr_db"].as_f64() > Some(15.0),
+        "{eval}"
+    );
+}
+
+#[test]
+fn a_threshold_moves_errors_from_one_side_to_the_other() {
+    let folder = Folder::new();
+    let at = |t: &str| {
+        let args = [
+            "eval",
+            "cancer.eqm",
+            "--data",
+            "test.npz",
+            "--positive",
+            "malignant",
+            "--threshold",
+            t,
+            "--json",
+        ];
+        let e = json(&folder, &args);
+        let count = |key: &str| e["positive"][key].as_u64().expect("count");
+        (count("fn"), count("fp"))
+    };
+    assert_eq!(at("-1"), (0, 71));
+    assert_eq!(at("2"), (42, 0));
+    let (low, high) = (at("0.1"), at("0.9"));
+    assert!(low.0 <= high.0 && low.1 >= high.1, "{low:?} {high:?}");
+}
+
+#[test]
+fn quickstart_runs_on_this_machine() {
+    let folder = Folder::new();
+    let quick = json(
+        &folder,
+        &["quickstart", "--cores", "none", "--out", "out", "--json"],
+    );
+    let networks = quick["networks"].as_array().expect("networks");
+    assert_eq!(networks.len(), 8);
+    for row in networks {
+        keys(
+            row,
+            "network n float_top1 top1 agree file_bytes arena_bytes arena_bound_bytes macs cores",
+        );
+        assert!(row["top1"].as_f64() > Some(0.95), "{row}");
+    }
+    assert_eq!(quick["failed"].as_array().map(Vec::len), Some(0));
+    assert!(
+        folder
+            .names_in("out")
+            .contains(&"digits_cnn.eqm".to_string())
+    );
+}
+
+#[test]
+fn every_subcommand_has_help_with_an_example() {
+    let folder = Folder::new();
+    for name in [
+        "quickstart",
+        "compile",
+        "inspect",
+        "eval",
+        "bench",
+        "doctor",
+        "data",
+    ] {
+        let Ran { code, out, err } = elastiq(&folder, &[name, "--help"]);
+        assert_eq!((code, err.as_str()), (0, ""), "{name}");
+        assert!(
+            out.contains(&format!("Example:\n  elastiq {name}")),
+            "{out}"
+        );
+    }
+    assert_eq!(elastiq(&folder, &["--version"]).code, 0);
+}
+
+/// A reader that goes away early is not an error, and no panic.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let folder = Folder::new();
+    for args in [
+        &["inspect", "cancer.eqm"][..],
+        &["--help"],
+        &["inspect", "cancer.eqm", "--json"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        drop(reader);
+        let out = common::command(&folder, args)
+            .stdout(writer)
+            .output()
+            .expect("runs");
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{args:?}");
+        assert_eq!(out.status.code(), Some(0), "{args:?}");
+    }
+}
