@@ -42,6 +42,7 @@ fn timed(file: &str, calib: &Samples, opts: &CompileOptions) -> Compiled {
         r.output.agree,
         start.elapsed()
     );
+    r.passes.iter().for_each(|line| eprintln!("  {line}"));
     for l in &r.layers {
         eprintln!(
             "  {:<12} {:>9} {:?} {:?} {}",

@@ -14,11 +14,11 @@ use rayon::prelude::*;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Method {
     /// Smallest and largest value seen.
-    #[default]
     MinMax,
     /// Cut off this share of the non-zero values on either side: 99.99 keeps all but 0.01 % per side.
     Percentile(f32),
     /// The range whose rounding and clipping errors together have the smallest mean square.
+    #[default]
     Mse,
 }
 

@@ -283,7 +283,7 @@ mod tests {
         let lin = linear(&w, &bias, X, Y).unwrap();
         for _ in 0..2000 {
             let x: Vec<i8> = (0..k).map(|_| rng.random_range(-128..=127)).collect();
-            for c in 0..sizes.len() {
+            for (c, bias) in bias.iter().enumerate() {
                 // Against the weights as quantized where that is by abs-max, else against the real ones.
                 let s = w.scale[c];
                 let coarse = |v: f64| {
@@ -298,7 +298,7 @@ mod tests {
                     .zip(&x)
                     .map(|(&w, &x)| coarse(w) * X.real(x))
                     .sum();
-                let want = ((sum + bias[c]) / Y.s() + Y.z()).clamp(-128.0, 127.0);
+                let want = ((sum + bias) / Y.s() + Y.z()).clamp(-128.0, 127.0);
                 let got = f64::from(run(&lin, k, c, &x, Y));
                 assert!(
                     (got - want).abs() <= 0.5 + 0.1,

@@ -75,19 +75,20 @@ pub fn place(blocks: &[Block]) -> Placement {
     best
 }
 
+/// Orders in which blocks are worth placing: large first, long first, in time, backwards in time.
 fn orders(blocks: &[Block]) -> Vec<Vec<usize>> {
-    let by = |key: &dyn Fn(&Block) -> (Reverse<usize>, Reverse<usize>, usize)| {
+    let life = |b: &Block| b.last - b.first + 1;
+    let by = |key: fn(&Block, usize) -> [Reverse<usize>; 2]| {
         let mut order: Vec<usize> = (0..blocks.len()).collect();
-        order.sort_by_key(|&i| (key(&blocks[i]), i));
+        order.sort_by_key(|&i| (key(&blocks[i], life(&blocks[i])), blocks[i].first, i));
         order
     };
-    let life = |b: &Block| b.last - b.first + 1;
     vec![
-        by(&|b| (Reverse(b.size), Reverse(life(b)), b.first)),
-        by(&|b| (Reverse(b.size * life(b)), Reverse(b.size), b.first)),
-        by(&|b| (Reverse(life(b)), Reverse(b.size), b.first)),
-        by(&|b| (Reverse(0), Reverse(0), b.first)),
-        by(&|b| (Reverse(b.last), Reverse(b.size), b.first)),
+        by(|b, life| [Reverse(b.size), Reverse(life)]),
+        by(|b, life| [Reverse(b.size * life), Reverse(b.size)]),
+        by(|b, life| [Reverse(life), Reverse(b.size)]),
+        by(|_, _| [Reverse(0), Reverse(0)]),
+        by(|b, _| [Reverse(b.last), Reverse(b.size)]),
     ]
 }
 

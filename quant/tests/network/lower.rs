@@ -422,3 +422,16 @@ fn huge_and_constant_activations_do_not_break_the_arithmetic() {
     let built = build(&n.graph, 16).unwrap();
     assert!(built.check.sqnr_db.unwrap() > 35.0);
 }
+
+/// Merged axes could be matched to the wrong ones; that must never be a silently wrong answer.
+#[test]
+fn broadcast_beyond_rank_four_is_refused() {
+    let mut n = Net::new(22);
+    let x = n.input(&[2, 1, 1, 1, 2]);
+    let y = n.input(&[1, 2, 1, 1, 2]);
+    let s = n.op(Op::Add, &[x, y], &[2, 2, 1, 1, 2]);
+    n.output(s);
+    let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
+    let message = elastiq_quant::lower::lower(&n.graph, &ranges).err().unwrap().to_string();
+    assert!(message.contains("`n0` (Add)") && message.contains("rank 5"), "{message}");
+}

@@ -46,11 +46,11 @@ struct Emit<'a> {
     tensors: HashMap<ValueId, usize>,
 }
 
-/// Four dimensions for any shape: ones in front, or leading ones dropped and leading axes merged.
+/// Four dimensions for any shape: ones in front, or unit axes dropped and leading axes merged. The last axis stays.
 fn dims4(shape: &[usize]) -> Result<[u32; 4], Error> {
     let mut dims = shape.to_vec();
     while dims.len() > 4 {
-        match dims.iter().position(|&d| d == 1) {
+        match dims[..dims.len() - 1].iter().position(|&d| d == 1) {
             Some(at) => drop(dims.remove(at)),
             None => {
                 let first = dims.remove(0);
@@ -244,6 +244,7 @@ impl Emit<'_> {
                 op.p = window16(window, None)?;
             }
             Kind::Add { subtract } => {
+                self.check_broadcast(step)?;
                 let x2 = self.operand(step.inputs[1])?;
                 let sign = if *subtract { -1.0 } else { 1.0 };
                 let p = simple::add(qx, self.quant(x2), sign, qy)?;
@@ -253,6 +254,7 @@ impl Emit<'_> {
                 op.p[..3].copy_from_slice(&[p.a as u16, p.b as u16, u16::from(p.s)]);
             }
             Kind::Mul => {
+                self.check_broadcast(step)?;
                 let x2 = self.operand(step.inputs[1])?;
                 let (m, l) = simple::mul(qx, self.quant(x2), qy)?;
                 op.kind = OpKind::Mul;
@@ -290,6 +292,16 @@ impl Emit<'_> {
             _ => unreachable!("steps that move codes are emitted elsewhere"),
         }
         self.out.ops.push(op);
+        Ok(())
+    }
+
+    /// Axes of more than four cannot be matched once they are merged.
+    fn check_broadcast(&self, step: &Step) -> Result<(), Error> {
+        let out = self.shape(step.output);
+        if out.len() > 4 && step.inputs.iter().any(|&v| self.shape(v) != out) {
+            let text = format!("broadcasts to rank {}, at most 4 is supported", out.len());
+            return Err(Error::input(text));
+        }
         Ok(())
     }
 
