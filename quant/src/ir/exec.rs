@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod pool;
 
+pub use elementwise::scalar;
 pub use layout::{from_ir_layout, to_ir_layout};
 
 use super::{FileQuant, Graph, Node, Op, ValueId};
