@@ -36,7 +36,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     fn default() -> Self {
         CompileOptions {
-            method: Method::MinMax,
+            method: Method::default(),
             weights_bits: 8,
             dead_channels: true,
             labels: Vec::new(),
@@ -135,7 +135,11 @@ pub fn compile_graph(
 ) -> Result<Compiled, Error> {
     check(opts)?;
     let macs_imported = ir::stats(&imported).macs;
-    let (graph, notes) = passes::optimize(imported);
+    let chosen: &[passes::Pass] = match opts.dead_channels {
+        true => &passes::PASSES,
+        false => &passes::PASSES_KEEPING_CHANNELS,
+    };
+    let (graph, notes) = passes::optimize_with(imported, chosen);
     let ranges = calibrate(&graph, calib, opts.method, &mut |done, total| {
         progress("calibrate", done, total)
     })?;
@@ -196,13 +200,16 @@ fn evenly(samples: &Samples, n: usize) -> Samples {
     Samples { inputs, labels }
 }
 
+/// Input bytes and expected output bytes of a recorded run.
+type Case = (Vec<u8>, Vec<u8>);
+
 /// Inputs and outputs of the first samples, computed by the runtime itself.
 fn self_test(
     graph: &Graph,
     bytes: &[u8],
     samples: &Samples,
     cases: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+) -> Result<Vec<Case>, Error> {
     let failed =
         |e: &dyn std::fmt::Debug| Error::input(format!("internal error: self test: {e:?}"));
     let engine = Engine::<{ OpSet::ALL }>::new(bytes).map_err(|e| failed(&e))?;
