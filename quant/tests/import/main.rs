@@ -1,0 +1,3 @@
+//! Import of ONNX files, checked against an independent float reference.
+
+mod networks;

@@ -1,0 +1,148 @@
+//! Whole networks against the float reference.
+
+use elastiq_quant::import::{self, Oracle};
+use elastiq_quant::ir::{self, Graph, exec, passes, stats};
+use ndarray::{ArrayD, IxDyn};
+use std::path::{Path, PathBuf};
+
+/// Deterministic inputs in `[0, scale)`.
+pub fn inputs(graph: &Graph, seed: u64, scale: f32) -> Vec<ArrayD<f32>> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 * scale
+    };
+    let array = |port: &ir::Port| ArrayD::from_shape_simple_fn(IxDyn(&port.file_shape), &mut next);
+    graph.inputs.iter().map(array).collect()
+}
+
+/// Run in the file's layout.
+pub fn run(graph: &Graph, inputs: &[ArrayD<f32>], quantized: bool) -> Vec<ArrayD<f32>> {
+    let ports = graph.inputs.iter().zip(inputs);
+    let moved: Vec<_> = ports.map(|(port, x)| exec::to_ir_layout(port, x)).collect();
+    let outputs = match quantized {
+        true => exec::run_quantized(graph, &moved, &mut |_, _| {}),
+        false => exec::run(graph, &moved, &mut |_, _| {}),
+    };
+    graph
+        .outputs
+        .iter()
+        .zip(&outputs)
+        .map(|(port, y)| exec::from_ir_layout(port, y))
+        .collect()
+}
+
+/// Largest difference, relative to the largest magnitude of the expected output.
+pub fn difference(got: &[ArrayD<f32>], want: &[ArrayD<f32>]) -> f32 {
+    assert_eq!(got.len(), want.len(), "number of outputs");
+    got.iter()
+        .zip(want)
+        .map(|(g, w)| {
+            assert_eq!(g.shape(), w.shape(), "output shape");
+            let top = w.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+            let gap = g.iter().zip(w).fold(0f32, |m, (g, w)| m.max((g - w).abs()));
+            assert!(gap.is_finite(), "output holds NaN");
+            gap / top
+        })
+        .fold(0.0, f32::max)
+}
+
+fn folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("ELASTIQ_MLPERF_TINY").map(PathBuf::from);
+    if folder.is_none() {
+        println!("ELASTIQ_MLPERF_TINY not set: 4 networks not checked");
+    }
+    folder
+}
+
+/// File, input scale, MACs as published, MACs and weights that may be left after all passes.
+const NETWORKS: [(&str, f32, u64, Option<(u64, u64)>); 4] = [
+    ("ic_resnet8.onnx", 255.0, 12_501_632, None),
+    ("kws_dscnn.onnx", 10.0, 2_656_768, None),
+    (
+        "vww_mobilenetv1_025_96.onnx",
+        1.0,
+        7_489_664,
+        Some((3_768_254, 31_292)),
+    ),
+    ("ad_autoencoder.onnx", 10.0, 264_192, None),
+];
+
+#[test]
+fn mlperf_tiny() {
+    let Some(folder) = folder() else { return };
+    for (name, scale, macs, after) in NETWORKS {
+        let path = folder.join(name);
+        let graph = import::load(&path).unwrap();
+        assert_eq!(stats(&graph).macs, macs, "{name}");
+        let oracle = Oracle::load(&path).unwrap();
+        let (small, report) = passes::optimize(graph.clone());
+        ir::infer::check_graph(&small).unwrap();
+        println!("{name}: {report:#?}");
+        for seed in 0..8 {
+            let x = inputs(&graph, seed, scale);
+            let want = oracle.run(&x).unwrap();
+            let plain = run(&graph, &x, false);
+            assert!(
+                difference(&plain, &want) < 1e-4,
+                "{name}: {}",
+                difference(&plain, &want)
+            );
+            let start = std::time::Instant::now();
+            let optimized = run(&small, &x, false);
+            println!("{name}: {:?}", start.elapsed());
+            assert!(difference(&optimized, &want) < 1e-4, "{name} optimized");
+            assert!(difference(&optimized, &plain) < 2e-6, "{name}: {}", difference(&optimized, &plain));
+        }
+        if let Some((macs, weights)) = after {
+            let small = stats(&small);
+            assert!(
+                small.macs <= macs && small.weights <= weights,
+                "{name}: {small:?}"
+            );
+        }
+    }
+}
+
+/// The committed example networks, among them PyTorch, Keras and quantized (QDQ) ones.
+#[test]
+fn example_models() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/models");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "examples/models holds no .onnx file");
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let graph = import::load(&path).unwrap();
+        let quantized = graph
+            .values
+            .iter()
+            .any(|v| v.constant.is_none() && v.quant.is_some());
+        let oracle = Oracle::load(&path).unwrap();
+        let (small, report) = passes::optimize(graph.clone());
+        ir::infer::check_graph(&small).unwrap();
+        println!(
+            "{name}: {:?}, quantized: {quantized}, {report:#?}",
+            stats(&small)
+        );
+        for seed in 0..3 {
+            let x = inputs(&graph, seed, 1.0);
+            let want = oracle.run(&x).unwrap();
+            let plain = difference(&run(&graph, &x, quantized), &want);
+            let optimized = difference(&run(&small, &x, quantized), &want);
+            // A code that lies on a rounding boundary may fall to the other side.
+            let limit = if quantized { 0.05 } else { 1e-4 };
+            assert!(
+                plain < limit && optimized < limit,
+                "{name}: {plain} and {optimized} optimized"
+            );
+        }
+    }
+}
