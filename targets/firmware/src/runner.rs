@@ -174,6 +174,9 @@ fn inputs_of(
                 continue;
             }
         }
+        // A tensor that several operators fill in turn is read in between: what nobody has written yet must not
+        // depend on what ran before.
+        arena.fill(0);
         let ops = flags & FLAG_OPS != 0 || (first && flags & FLAG_TENSORS != 0);
         let done = start(engine, input, arena).and_then(|session| match ops {
             true => stepped(
