@@ -30,8 +30,10 @@ pub struct CoreReport {
     pub matches_host: bool,
     /// The first difference, where there is one.
     pub difference: Option<String>,
-    /// Deepest stack use of one run.
+    /// Deepest stack use of one run, measured.
     pub stack_bytes: Option<u32>,
+    /// Stack that no run of any model exceeds, from the frame sizes and calls of the runner.
+    pub stack_bound_bytes: Option<u32>,
     /// Sizes of the runner, which links every operator, without model and arena.
     pub firmware: Option<Sizes>,
     pub layers: Vec<LayerReport>,
@@ -65,8 +67,8 @@ pub struct Sizes {
 const HOST_TIME: Duration = Duration::from_secs(1);
 const HOST_RUNS: (usize, usize) = (9, 501);
 
-/// Input bytes for measurements: the first `n` samples of `data`, else the inputs of the self-test, else `n`
-/// patterns of codes.
+/// Input bytes for measurements: the first `n` samples of `data`, else the inputs of the self-test, filled up to `n`
+/// with patterns of codes.
 pub fn inputs(artifact: &Artifact, data: Option<&Dataset>, n: usize) -> Outcome<Vec<Vec<u8>>> {
     let engine = artifact.engine()?;
     let model = engine.model();
@@ -78,21 +80,14 @@ pub fn inputs(artifact: &Artifact, data: Option<&Dataset>, n: usize) -> Outcome<
             .map(|i| artifact.encode(&ports, &samples, i))
             .collect();
     }
-    let recorded: Vec<Vec<u8>> = model
-        .self_test_cases()
-        .take(n)
-        .map(|(input, _)| input.to_vec())
-        .collect();
-    if !recorded.is_empty() {
-        return Ok(recorded);
-    }
+    let recorded = model.self_test_cases().map(|(input, _)| input.to_vec());
     let len: usize = model.inputs().map(|io| io.len).sum();
     let pattern = |seed: usize| {
         (0..len)
             .map(|i| (i.wrapping_mul(167) + seed.wrapping_mul(89)) as u8)
             .collect()
     };
-    Ok((0..n).map(pattern).collect())
+    Ok(recorded.chain((0..n).map(pattern)).take(n).collect())
 }
 
 /// Times operators on this machine.
@@ -202,6 +197,7 @@ pub fn emulated(
         matches_host: difference.is_none(),
         difference,
         stack_bytes: there.stack_bytes,
+        stack_bound_bytes: Some(qemu::stack::report(&elf, qemu::stack::INFER)?.bytes),
         firmware: Some(sizes(&elf)?),
         layers: counts.into_iter().enumerate().map(layer).collect(),
         ..Default::default()

@@ -21,7 +21,7 @@ pub struct BenchArgs {
     /// host, m0, m3, m4, m7, m33, m55, rv32, several with commas, or all (every emulated core)
     #[arg(long, value_name = "CORE", default_value = "host")]
     on: String,
-    /// Data whose first samples are run; without it the inputs of the self-test
+    /// Data whose first samples are run; without it the inputs of the self-test, then patterns
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
     /// Number of inputs that are run and compared
@@ -89,8 +89,9 @@ fn text(r: &CoreReport) -> String {
         let _ = write!(t, " ({v:.3} per MAC)");
     }
     t.push('\n');
-    if let Some(bytes) = r.stack_bytes {
-        let _ = write!(t, "stack {} bytes", grouped(u64::from(bytes)));
+    if let (Some(bytes), Some(bound)) = (r.stack_bytes, r.stack_bound_bytes) {
+        let (bytes, bound) = (grouped(bytes.into()), grouped(bound.into()));
+        let _ = write!(t, "stack of a run {bytes} bytes (static bound {bound})");
     }
     if let Some(f) = r.firmware {
         let _ = write!(

@@ -38,7 +38,7 @@ pub struct CompileArgs {
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     calib_samples: u32,
     /// minmax, percentile:P (50 < P <= 100) or mse
-    #[arg(long, value_name = "HOW", default_value = "minmax", value_parser = parse_range)]
+    #[arg(long, value_name = "HOW", default_value = "mse", value_parser = parse_range)]
     range: Method,
     /// Bits per weight
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bits)]

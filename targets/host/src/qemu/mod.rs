@@ -11,6 +11,7 @@ mod launch;
 mod results;
 pub mod scan;
 pub mod stack;
+mod vfp;
 
 pub use build::{Program, build, build_app, build_runner};
 pub use cores::{Core, core, cores, workspace};

@@ -1,13 +1,14 @@
-//! Proof by symbols: no heap, no float library, no panic in a linked program.
+//! Proof by symbols: no heap, no float library, no panic in a linked program. On Arm also no float instruction.
 
+use super::vfp::float_arithmetic;
 use crate::failure::{Failure, Outcome};
-use object::{Object, ObjectSymbol};
+use object::{Architecture, Object, ObjectSymbol};
 use std::path::Path;
 
 /// A symbol that must not be in firmware, and what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Name, demangled.
+    /// Name, demangled, or the address of an instruction.
     pub symbol: String,
     /// `heap`, `float` or `panic`.
     pub what: &'static str,
@@ -95,7 +96,7 @@ fn float(name: &str) -> bool {
     })
 }
 
-/// All symbols of the program `elf` that must not be there.
+/// All symbols and float instructions of the program `elf` that must not be there.
 ///
 /// # Errors
 /// A file that is not an object file, or has no symbols to look at.
@@ -111,6 +112,13 @@ pub fn scan(elf: &Path) -> Outcome<Vec<Finding>> {
             let symbol = format!("{:#}", rustc_demangle::demangle(name));
             findings.push(Finding { symbol, what });
         }
+    }
+    if file.architecture() == Architecture::Arm {
+        let symbol = |at| Finding {
+            symbol: format!("instruction at {at:#x}"),
+            what: "float",
+        };
+        findings.extend(float_arithmetic(&file).into_iter().map(symbol));
     }
     if seen == 0 {
         return Err(Failure::at(elf, "has no symbols, nothing can be proven"));
