@@ -42,6 +42,20 @@ pub fn build(model: &ModelProto, path: &Path, options: &Options) -> Result<Graph
         .graph
         .as_ref()
         .ok_or_else(|| fail("holds no graph".into()))?;
+    let standard = |n: &&NodeProto| matches!(n.domain.as_str(), "" | "ai.onnx");
+    let known = |op: &str| ops::find(op).is_some() || consts::evaluates(op);
+    if let Some(node) = source
+        .node
+        .iter()
+        .find(|n| !standard(n) || !known(&n.op_type))
+    {
+        return Err(Error::node(
+            &file,
+            &node_name(node),
+            &operator(node),
+            ops::unsupported(),
+        ));
+    }
     let outputs = source.output.iter().map(|o| &o.name);
     let read = source.node.iter().flat_map(|n| &n.input).chain(outputs);
     let mut builder = Builder {
@@ -201,9 +215,6 @@ impl Builder {
     }
 
     fn node(&mut self, node: &NodeProto) -> Res<()> {
-        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-            return Err(ops::unsupported());
-        }
         let inputs: Vec<Item> = node
             .input
             .iter()

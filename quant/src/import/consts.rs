@@ -142,6 +142,16 @@ const BROADCASTING: &[&str] = &[
     "Where",
 ];
 
+/// Other operators that are evaluated on constants.
+const GROWING: &[&str] = &["ConstantOfShape", "Expand", "Gather", "Range", "Tile"];
+
+/// Whether the operator is one that [`bound`] lets be evaluated.
+pub fn evaluates(op_type: &str) -> bool {
+    [SHRINKING, BROADCASTING, GROWING]
+        .iter()
+        .any(|list| list.contains(&op_type))
+}
+
 /// Most elements that `node` can make of `inputs`, `None` for operators that are not evaluated.
 pub fn bound(node: &NodeProto, inputs: &[Constant]) -> Res<Option<usize>> {
     let op = node.op_type.as_str();

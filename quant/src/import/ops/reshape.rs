@@ -103,7 +103,7 @@ pub fn reshape(c: &mut Call) -> Res<()> {
             .filter(|&n| n > 0);
         let total: usize = old.iter().product();
         new[open] = known
-            .filter(|n| total % n == 0)
+            .filter(|n| total.is_multiple_of(*n))
             .map(|n| total / n)
             .ok_or_else(|| format!("shape {old:?} cannot become {list:?}"))?;
     }

@@ -21,13 +21,10 @@ pub fn remove_transpositions(mut graph: Graph) -> (Graph, Report) {
     let before = count(&graph);
     let mut changes = 0;
     loop {
-        let mut round = 0;
-        while step(&mut graph) {
-            sort(&mut graph);
-            sweep(&mut graph);
-            round += 1;
-        }
+        // Inputs before anything moves: a transposition right behind one is best left to the port.
+        let mut round = repeat(&mut graph, cancel);
         round += usize::from(absorb_input(&mut graph));
+        round += repeat(&mut graph, step);
         if round == 0 {
             break;
         }
@@ -54,6 +51,23 @@ pub fn remove_transpositions(mut graph: Graph) -> (Graph, Report) {
             text,
         },
     )
+}
+
+/// Repeat a change as long as it is possible; how often it was.
+fn repeat(graph: &mut Graph, change: fn(&mut Graph) -> bool) -> usize {
+    let mut count = 0;
+    while change(graph) {
+        sort(graph);
+        sweep(graph);
+        count += 1;
+    }
+    count
+}
+
+/// Join two transpositions, the first that are there.
+fn cancel(graph: &mut Graph) -> bool {
+    let uses = Uses::of(graph);
+    (0..graph.nodes.len()).any(|i| is_transpose(graph, i) && compose(graph, &uses, i))
 }
 
 /// One change, the first that is possible.
@@ -216,9 +230,12 @@ fn flatten(graph: &mut Graph, uses: &Uses, t: usize, r: usize) -> bool {
     let readers = &uses.readers[rows.0];
     let dense = |&d: &usize| {
         let node = &graph.nodes[d];
-        let weights = graph.value(node.inputs[1]);
-        let by_input = weights.quant.as_ref().is_some_and(|q| q.axis == Some(1));
-        node.op == Op::Dense && node.inputs[0] == rows && weights.constant.is_some() && !by_input
+        let plain = |id: ValueId| {
+            let weights = graph.value(id);
+            let by_input = weights.quant.as_ref().is_some_and(|q| q.axis == Some(1));
+            weights.constant.is_some() && !by_input
+        };
+        node.op == Op::Dense && node.inputs[0] == rows && plain(node.inputs[1])
     };
     if graph.nodes[r].op != Op::Reshape
         || uses.output[rows.0]

@@ -146,7 +146,9 @@ fn through(graph: &Graph, node: &Node, known: &Known) -> Vec<Option<f32>> {
                 |c: usize| x[c].filter(|v| node.inputs.iter().all(|id| known[id.0][c] == Some(*v)));
             (0..width).map(all).collect()
         }
-        Op::Reshape if width % x.len().max(1) == 0 => (0..width).map(|c| x[c % x.len()]).collect(),
+        Op::Reshape if width.is_multiple_of(x.len().max(1)) => {
+            (0..width).map(|c| x[c % x.len()]).collect()
+        }
         Op::Transpose { perm } if perm.last() == Some(&(perm.len() - 1)) => x.clone(),
         _ => none,
     }
@@ -225,7 +227,7 @@ fn back(graph: &Graph, node: &Node, out: &[bool], live: &mut Live) {
                 offset += n;
             }
         }
-        Op::Reshape if width % channels(first).max(1) == 0 => {
+        Op::Reshape if width.is_multiple_of(channels(first).max(1)) => {
             each.for_each(|c| mark(first, c % channels(first)))
         }
         Op::Transpose { perm } if perm.last() == Some(&(perm.len() - 1)) => {

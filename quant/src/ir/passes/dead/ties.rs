@@ -133,7 +133,7 @@ fn object(graph: &Graph, node: &Node, known: &Known, gone: &mut Gone) -> bool {
                 offset += n;
             }
         }
-        Op::Reshape if wy % wx.max(1) == 0 && graph.value(y).shape.len() > 1 => {
+        Op::Reshape if wy.is_multiple_of(wx.max(1)) && graph.value(y).shape.len() > 1 => {
             for c in 0..wx {
                 let all = gone[x.0][c] && (c..wy).step_by(wx).all(|k| gone[y.0][k]);
                 for k in (c..wy).step_by(wx).filter(|_| !all) {
