@@ -1,7 +1,7 @@
 //! What the passes reach on small networks.
 
 use super::proto::{Net, int, ints};
-use elastiq_quant::ir::{Graph, Op, stats};
+use elastiq_quant::ir::{Graph, Op, passes, stats};
 
 fn count(graph: &Graph, name: &str) -> usize {
     graph.nodes.iter().filter(|n| n.op.name() == name).count()
@@ -168,4 +168,30 @@ fn everything_dead_leaves_a_constant_output() {
         .node("Relu", "c -> r", vec![])
         .node("Conv", "r v -> y", vec![]);
     net.check();
+}
+
+/// Passes stay usable at the limit of the importer.
+#[test]
+fn four_thousand_nodes() {
+    let first = Net::new(13, "1 2 4 4")
+        .random("w", &[2, 2, 1, 1])
+        .random("k", &[2, 1, 1]);
+    let net = (0..1000).fold(first, |net, i| {
+        let from = if i == 0 {
+            "x".into()
+        } else {
+            format!("r{}", i - 1)
+        };
+        net.node("Conv", &format!("{from} w -> c{i}"), vec![])
+            .node("Mul", &format!("c{i} k -> m{i}"), vec![])
+            .node("Add", &format!("m{i} k -> a{i}"), vec![])
+            .node("Relu", &format!("a{i} -> r{i}"), vec![])
+    });
+    let start = std::time::Instant::now();
+    let graph = net.output("r999").load().unwrap();
+    println!("import {:?}", start.elapsed());
+    let (small, _) = passes::optimize(graph);
+    println!("passes {:?}", start.elapsed());
+    assert_eq!(small.nodes.len(), 2000);
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
