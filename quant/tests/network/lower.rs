@@ -432,6 +432,12 @@ fn broadcast_beyond_rank_four_is_refused() {
     let s = n.op(Op::Add, &[x, y], &[2, 2, 1, 1, 2]);
     n.output(s);
     let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
-    let message = elastiq_quant::lower::lower(&n.graph, &ranges).err().unwrap().to_string();
-    assert!(message.contains("`n0` (Add)") && message.contains("rank 5"), "{message}");
+    let message = elastiq_quant::lower::lower(&n.graph, &ranges)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        message.contains("`n0` (Add)") && message.contains("rank 5"),
+        "{message}"
+    );
 }
