@@ -271,9 +271,11 @@ fn compare(got: &ArrayD<f32>, want: &ArrayD<f32>, limit: impl Fn(usize) -> f32) 
         ));
     }
     let mut pairs = got.iter().zip(want).enumerate();
-    let same = |g: f32, w: f32| g == w || (g.is_nan() && w.is_nan());
-    let (i, (g, w)) =
-        pairs.find(|(i, (g, w))| !same(**g, **w) && !((*g - *w).abs() <= limit(*i)))?;
+    let far = |i: usize, g: f32, w: f32| {
+        let equal = g == w || (g.is_nan() && w.is_nan());
+        !equal && ((g - w).is_nan() || (g - w).abs() > limit(i))
+    };
+    let (i, (g, w)) = pairs.find(|(i, (g, w))| far(*i, **g, **w))?;
     Some(format!(
         "element {i} of {:?} is {g}, expected {w}, bound {}",
         want.shape(),
