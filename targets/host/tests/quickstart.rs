@@ -7,20 +7,9 @@ use std::process::{Command, Output, Stdio};
 const INSTRUCTIONS: std::ops::Range<u64> = 1_000..100_000_000;
 
 fn elastiq(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(elastiq_tests::root());
-    command
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "elastiq-cli",
-            "--bin",
-            "elastiq",
-            "--",
-        ])
-        .args(args);
-    command.stdin(Stdio::null()).output().expect("cargo runs")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elastiq"));
+    command.args(args).stdin(Stdio::null());
+    command.output().expect("the program starts")
 }
 
 #[test]
@@ -37,6 +26,34 @@ fn quickstart_prints_figures_that_hold() {
     for network in networks {
         check(network);
     }
+    // The same network and data give the same bytes; `ELASTIQ_OVERWRITE=1` accepts new ones.
+    let stored = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/models/digits_cnn.eqm"
+    );
+    let made = std::fs::read(format!("{out}/digits_cnn.eqm")).expect("artifact");
+    if std::env::var_os("ELASTIQ_OVERWRITE").is_some() {
+        std::fs::write(stored, &made).expect("examples/models is writable");
+    }
+    assert!(
+        made == std::fs::read(stored).expect("stored artifact"),
+        "{stored} is not what compilation gives"
+    );
+}
+
+/// The operator table of the README is the importer's.
+#[test]
+fn readme_lists_the_accepted_operators() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(readme).expect("README.md");
+    let head = "| ONNX operator | accepted |\n|---|---|\n";
+    let (_, table) = readme.split_once(head).expect("operator table");
+    let rows: Vec<&str> = table.lines().take_while(|l| l.starts_with('|')).collect();
+    let want: Vec<String> = elastiq_quant::import::OPERATORS
+        .iter()
+        .map(|(name, note)| format!("| {name} | {note} |"))
+        .collect();
+    assert_eq!(rows, want);
 }
 
 fn check(network: &Value) {
