@@ -26,3 +26,30 @@ pub struct Region {
     pub start: usize,
     pub len: usize,
 }
+
+/// Name the main function of a program, `fn() -> !`; the startup code of crate `platform` calls it. Compiled for
+/// a system with `std` the program only says how to build it.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // Startup of the selected family of cores.
+        #[cfg(target_os = "none")]
+        use platform as _;
+
+        #[cfg(target_os = "none")]
+        // SAFETY: `reset` calls `main` once, with stack and variables set up; no other symbol has this name.
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        extern "C" fn main() -> ! {
+            $main()
+        }
+
+        #[cfg(not(target_os = "none"))]
+        fn main() -> std::process::ExitCode {
+            eprintln!(
+                "this program runs on a board: build it with `elastiq bench` or `elastiq flash`"
+            );
+            std::process::ExitCode::from(2)
+        }
+    };
+}

@@ -24,9 +24,14 @@ fn executed() -> u64 {
 }
 
 /// The running counter.
-pub struct Counter;
+pub struct Counter(());
 
 impl Counter {
+    /// The register counts from reset on.
+    pub fn start() -> Counter {
+        Counter(())
+    }
+
     /// Start a measurement.
     #[inline(always)]
     pub fn begin(&mut self) -> u64 {

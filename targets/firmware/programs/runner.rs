@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 //! Runs the job that the host has put into memory, with any model; see `elastiq_fw::runner`.
 
-elastiq_fw_cortex_m::entry!(board::run);
+elastiq_fw::entry!(board::run);
 
 #[cfg(target_os = "none")]
 mod board {
@@ -10,11 +10,11 @@ mod board {
     use elastiq_fw::runner::Machine;
     use elastiq_fw::semihosting::{File, exit};
     use elastiq_fw::{memory, stack};
-    use elastiq_fw_cortex_m::board::{ARENA, LOAD};
-    use elastiq_fw_cortex_m::systick::SysTick;
+    use platform::Counter;
+    use platform::board::{ARENA, LOAD};
 
     struct Core {
-        counter: SysTick,
+        counter: Counter,
         results: File,
     }
 
@@ -54,7 +54,7 @@ mod board {
             exit(2)
         };
         let mut core = Core {
-            counter: SysTick::start(),
+            counter: Counter::start(),
             results,
         };
         // SAFETY: the board check keeps both regions apart from each other and from code, variables and stack; the

@@ -4,7 +4,7 @@
 //!
 //! The artifact is the file that `ELASTIQ_MODEL` names at build time. Only its operators are linked.
 
-elastiq_fw_cortex_m::entry!(board::run);
+elastiq_fw::entry!(board::run);
 
 #[cfg(target_os = "none")]
 mod board {

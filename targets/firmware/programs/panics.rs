@@ -2,13 +2,13 @@
 #![deny(unsafe_code)]
 //! Negative control of the no-panic proof: indexes out of bounds, hence must not link.
 
-elastiq_fw_cortex_m::entry!(board::run);
+elastiq_fw::entry!(board::run);
 
 #[cfg(target_os = "none")]
 mod board {
     use elastiq_fw::memory;
     use elastiq_fw::semihosting::exit;
-    use elastiq_fw_cortex_m::board::LOAD;
+    use platform::board::LOAD;
 
     #[allow(unsafe_code)]
     pub fn run() -> ! {
