@@ -159,16 +159,17 @@ impl NodeCase {
         (model.encode_to_vec(), kept)
     }
 
-    /// Operators of the graph, `Conv` or `Relu+Add`.
-    pub fn operators(&self) -> String {
+    /// The operator under test; `several` for operators written out as others.
+    pub fn operator(&self) -> String {
         let nodes = self
             .model
             .graph
             .as_ref()
             .map(|g| g.node.as_slice())
             .unwrap_or_default();
-        let mut names: Vec<&str> = nodes.iter().map(|n| n.op_type.as_str()).collect();
-        names.dedup();
-        names.join("+")
+        match nodes {
+            [node] => node.op_type.clone(),
+            _ => "several".into(),
+        }
     }
 }

@@ -1,9 +1,14 @@
 //! Networks that published packages carry: imported, or refused in a line that a user can act on.
 
-use elastiq_quant::Error;
+use elastiq_quant::compile::{CompileOptions, compile_graph};
 use elastiq_quant::import::{self, Options};
+use elastiq_quant::ir::Graph;
+use elastiq_quant::{Error, Samples};
 use elastiq_tests::download::{self, MAGIKA, RAPIDOCR, SILERO_VAD, Wheel};
 use std::fs;
+
+/// Difference to float that a probability may have.
+const RUNS_ERROR: f64 = 0.1;
 
 /// Shapes of inputs that a file leaves open.
 type Shapes = &'static [(&'static str, &'static [usize])];
@@ -20,8 +25,8 @@ enum End {
     Node(&'static str, &'static str),
     /// Refused at an input: its name, and words of the reason.
     Input(&'static str, &'static str),
-    /// Imports.
-    Imported,
+    /// Imports, and runs in integers.
+    Runs,
 }
 
 fn check(wheel: &Wheel, cases: &[Case]) {
@@ -49,7 +54,7 @@ fn check(wheel: &Wheel, cases: &[Case]) {
                 .map_or_else(ToString::to_string, |graph| text(graph.nodes.len()))
         );
         let as_expected = match (case.map(|c| &c.end), &got) {
-            (Some(End::Imported), Ok(_)) => true,
+            (Some(End::Runs), Ok(graph)) => runs(graph, short),
             (Some(end), Err(error)) => tells(error, short, end),
             _ => false,
         };
@@ -76,6 +81,35 @@ fn check(wheel: &Wheel, cases: &[Case]) {
         wheel.package
     );
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// Compile with made-up samples and compare with the float network on the same ones.
+fn runs(graph: &Graph, name: &str) -> bool {
+    let samples = Samples::synthetic(graph, 4, 1, -1.0, 1.0);
+    let compiled = compile_graph(
+        graph.clone(),
+        name,
+        &samples,
+        &CompileOptions::default(),
+        &mut |_, _, _| {},
+    );
+    match compiled {
+        Ok(compiled) => {
+            let (report, output) = (&compiled.report, &compiled.report.output);
+            println!(
+                "{name}: {} operators, arena {} bytes, {} MACs; largest difference to float {:.4}",
+                report.layers.len(),
+                report.arena_bytes,
+                report.macs,
+                output.max_error
+            );
+            output.max_error < RUNS_ERROR
+        }
+        Err(error) => {
+            println!("{error}");
+            false
+        }
+    }
 }
 
 /// One line that names file, place and reason.
@@ -149,7 +183,7 @@ fn rapidocr() {
         case(
             "/ch_ppocr_mobile_v2.0_cls_infer.onnx",
             &[("x", &[1, 3, 48, 192])],
-            End::Imported,
+            End::Runs,
         ),
     ];
     check(&RAPIDOCR, &cases);
