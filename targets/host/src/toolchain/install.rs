@@ -6,7 +6,7 @@ use crate::qemu::cores;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Install what is missing: Debian or Ubuntu packages when run as root there, else compiler targets by rustup.
+/// Install what is missing: Debian or Ubuntu packages when run as root there, then compiler targets by rustup.
 ///
 /// # Errors
 /// One line that lists what is still missing afterwards.
@@ -15,17 +15,23 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Outcome<()> {
     if state.ready() {
         return Ok(());
     }
-    let said = if is_root() && on_path("apt-get") {
-        apt(&state, progress)
-    } else {
-        rustup(&state, progress)
-    };
+    let (emulators, compilers) = packages(&state);
+    let mut said = vec![];
+    if is_root() && on_path("apt-get") {
+        progress("apt-get update");
+        // A package list that cannot be refreshed may still be good enough.
+        let _ = completed(Command::new("apt-get").arg("update"));
+        // Apart, because a release may have only one of them.
+        said.extend(apt(&emulators, progress));
+        said.extend(apt(&compilers, progress));
+    }
+    said.extend(rustup(&detect()?, progress));
     let missing = detect()?.missing();
     if missing.is_empty() {
         return Ok(());
     }
-    let packages = packages(&state).join(" ");
-    let said = said.map(|text| format!("; {text}")).unwrap_or_default();
+    let said: String = said.iter().map(|text| format!("; {text}")).collect();
+    let packages = [emulators, compilers].concat().join(" ");
     Err(Failure::check(format!(
         "still missing: {} (on Debian or Ubuntu, as root: apt-get install {packages}){said}",
         missing.join(", ")
@@ -40,42 +46,44 @@ pub(super) fn qemu_package(program: &str) -> &'static str {
     }
 }
 
-/// Debian packages with what is missing.
-fn packages(state: &State) -> Vec<&'static str> {
-    let mut packages = vec![];
+/// Debian packages with what is missing: emulators, and compilers with their linker.
+fn packages(state: &State) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (mut emulators, mut compilers) = (vec![], vec![]);
     for (core, board) in state.cores.iter().zip(cores().unwrap_or_default()) {
         if core.emulator.is_none() {
-            packages.push(qemu_package(&board.qemu.program));
+            emulators.push(qemu_package(&board.qemu.program));
         }
         if core.compiler.is_none() {
-            packages.extend(["rustc-web", "rust-web-src"]);
+            compilers.extend(["rustc-web", "rust-web-src"]);
         }
     }
-    packages.extend(state.linker.is_none().then_some("lld"));
-    packages.sort_unstable();
-    packages.dedup();
-    packages
+    compilers.extend(state.linker.is_none().then_some("lld"));
+    for packages in [&mut emulators, &mut compilers] {
+        packages.sort_unstable();
+        packages.dedup();
+    }
+    (emulators, compilers)
 }
 
 /// Install with apt-get; gives its last error line if it failed.
 ///
 /// A machine with a newer `qemu-utils` from a backport cannot take the emulator of its release until that
 /// package is set back to the release as well, so a failed try is repeated with it.
-fn apt(state: &State, progress: &mut dyn FnMut(&str)) -> Option<String> {
-    let packages = packages(state);
+fn apt(packages: &[&str], progress: &mut dyn FnMut(&str)) -> Option<String> {
+    if packages.is_empty() {
+        return None;
+    }
     let install = |more: &[String]| {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").args([
             "install",
             "-y",
             "--no-install-recommends",
+            "--no-remove",
         ]);
-        apt.args(&packages).args(more);
+        apt.args(packages).args(more);
         apt
     };
-    progress("apt-get update");
-    // A package list that cannot be refreshed may still be good enough.
-    let _ = completed(Command::new("apt-get").arg("update"));
     progress(&format!("apt-get install {}", packages.join(" ")));
     let first = completed(&mut install(&[])).err()?;
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
