@@ -3,10 +3,12 @@
 use super::cores::{Core, workspace};
 use crate::failure::{Failure, Outcome};
 use crate::toolchain::{Compiler, Library, compiler, linker};
+use std::collections::BTreeMap;
 use std::fs::{File, create_dir_all};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// A program of the firmware packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +38,22 @@ impl Program {
     }
 }
 
-/// Compile the runner for `core` and give the path of the ELF file. Cargo does nothing where nothing changed.
+/// Runners that this process has built, by name of the core.
+static RUNNERS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+
+/// Compile the runner for `core` and give the path of the ELF file, once per process: cores that share a target
+/// triple would otherwise make cargo link anew at every change from one to the other.
 ///
 /// # Errors
 /// A missing toolchain, or the first error of the compiler or linker.
 pub fn build_runner(core: &Core, progress: &mut dyn FnMut(&str)) -> Outcome<PathBuf> {
-    build(core, Program::Runner, &[], progress)
+    let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(elf) = runners.get(&core.name) {
+        return Ok(elf.clone());
+    }
+    let elf = build(core, Program::Runner, &[], progress)?;
+    runners.insert(core.name.clone(), elf.clone());
+    Ok(elf)
 }
 
 /// Compile the application with the artifact `model` in it and give the path of the ELF file.
