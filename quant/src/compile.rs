@@ -218,15 +218,7 @@ fn self_test(
     let mut found = Vec::new();
     for i in 0..cases.min(samples.len()) {
         let mut session = engine.start(&mut arena).map_err(|e| failed(&e))?;
-        let mut input = Vec::new();
-        for (k, x) in samples.file_item(graph, i).iter().enumerate() {
-            let codes = ports.quantize(k, x)?;
-            session
-                .input_mut(k)
-                .unwrap_or_default()
-                .copy_from_slice(&codes);
-            input.extend(codes);
-        }
+        let input = ports.feed(&mut session, &samples.file_item(graph, i))?;
         session.finish().map_err(|e| failed(&e))?;
         let output = (0..ports.outputs())
             .flat_map(|k| session.output(k).unwrap_or_default().to_vec())

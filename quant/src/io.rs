@@ -4,8 +4,8 @@ use crate::Error;
 use crate::lower::quant::Quant;
 use crate::pack::{Meta, MetaPort};
 use crate::samples::permuted;
-use elastiq::Model;
 use elastiq::format::{DTYPE_I32, TensorRow};
+use elastiq::{Model, Session};
 use ndarray::{ArrayD, IxDyn};
 
 /// Layouts of all ports of an artifact, read once.
@@ -72,6 +72,29 @@ impl Ports {
             .into_iter()
             .map(|v| q.code(f64::from(v)) as u8)
             .collect())
+    }
+
+    /// Write all inputs of a run from arrays in the layout of the model file, in IO order; gives their codes, one
+    /// input after the other.
+    ///
+    /// # Errors
+    /// As [`Ports::quantize`], and if `session` belongs to another artifact.
+    pub fn feed<const OPS: u32>(
+        &self,
+        session: &mut Session<'_, '_, OPS>,
+        inputs: &[ArrayD<f32>],
+    ) -> Result<Vec<u8>, Error> {
+        let mut fed = Vec::new();
+        for (i, x) in inputs.iter().enumerate() {
+            let codes = self.quantize(i, x)?;
+            let slot = session
+                .input_mut(i)
+                .filter(|slot| slot.len() == codes.len());
+            slot.ok_or_else(|| Error::input(format!("input {i} belongs to another artifact")))?
+                .copy_from_slice(&codes);
+            fed.extend(codes);
+        }
+        Ok(fed)
     }
 
     /// Real values of output `i` in the layout of the model file; indices stay whole numbers.

@@ -193,13 +193,7 @@ fn one(
     let model = engine.model();
     let mut arena = vec![0; model.arena_len()];
     let mut session = engine.start(&mut arena).map_err(run)?;
-    for (k, x) in samples.file_item(graph, i).iter().enumerate() {
-        let codes = ports.quantize(k, x)?;
-        session
-            .input_mut(k)
-            .unwrap_or_default()
-            .copy_from_slice(&codes);
-    }
+    ports.feed(&mut session, &samples.file_item(graph, i))?;
     let mut layers = Vec::with_capacity(compared.len());
     while let Some(op) = session.step().map_err(run)? {
         let pair = compared.get(usize::from(op)).copied().flatten();

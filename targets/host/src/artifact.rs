@@ -2,10 +2,10 @@
 
 use crate::data::{InputSpec, read_file};
 use crate::failure::{Failure, Outcome};
-use elastiq::format::{CODING_I8, DTYPE_I32, NONE, OpKind, OpRow, PLACE_ARENA, TensorRow};
+use elastiq::format::{CODING_I8, NONE, OpKind, OpRow, PLACE_ARENA, TensorRow};
 use elastiq::{Engine, Io, Model, OpSet, RunError};
 use elastiq_quant::io::Ports;
-use elastiq_quant::pack::Meta;
+use elastiq_quant::pack::{Meta, kind_name};
 use ndarray::{ArrayD, Axis};
 use std::path::{Path, PathBuf};
 
@@ -123,11 +123,6 @@ pub fn elements(row: &TensorRow) -> usize {
     dims(row).iter().product()
 }
 
-/// Bytes of a tensor.
-pub fn byte_len(row: &TensorRow) -> usize {
-    elements(row) * if row.dtype == DTYPE_I32 { 4 } else { 1 }
-}
-
 /// Dimensions without leading ones: `8x8x16`.
 pub fn shape_text(row: &TensorRow) -> String {
     let d = dims(row);
@@ -157,7 +152,7 @@ pub fn in_place(model: &Model<'_>, op: &OpRow) -> bool {
 
 /// Name of the operator of a row.
 pub fn op_name(op: &OpRow) -> String {
-    OpKind::from_u8(op.kind).map_or_else(|| format!("kind {}", op.kind), |k| format!("{k:?}"))
+    OpKind::from_u8(op.kind).map_or_else(|| format!("kind {}", op.kind), |k| kind_name(k).into())
 }
 
 /// Name of the weight coding of a row; empty where it has no weights.
@@ -211,18 +206,7 @@ impl<'a> Host<'a> {
         mut after: impl FnMut(u16, &[u8]),
     ) -> Result<Vec<Vec<u8>>, RunError> {
         let model = *self.engine.model();
-        let mut session = self.engine.start(&mut self.arena)?;
-        let mut rest = input;
-        for (i, io) in model.inputs().enumerate() {
-            let (head, tail) = rest.split_at_checked(io.len).ok_or(RunError::InputLen {
-                need: io.len as u32,
-                have: rest.len() as u32,
-            })?;
-            if let Some(slot) = session.input_mut(i) {
-                slot.copy_from_slice(head);
-            }
-            rest = tail;
-        }
+        let mut session = elastiq_fw::session::start(&self.engine, input, &mut self.arena)?;
         while let Some(op) = session.step()? {
             let out = model.ops()[usize::from(op)].out.get();
             after(op, session.tensor(out).unwrap_or_default());

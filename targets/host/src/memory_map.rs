@@ -1,6 +1,6 @@
 //! What lies where in the arena, when: as text and as a drawing.
 
-use crate::artifact::{Artifact, byte_len, op_name};
+use crate::artifact::{Artifact, op_name};
 use crate::output::grouped;
 use elastiq::Model;
 use elastiq::format::{NONE, PLACE_ARENA};
@@ -34,7 +34,7 @@ pub fn blocks(artifact: &Artifact, model: &Model<'_>) -> Vec<Block> {
         .map(|(i, t)| Block {
             name: artifact.tensor_name(i),
             off: t.off.get() as usize,
-            bytes: byte_len(t),
+            bytes: t.byte_len().unwrap_or_default(),
             first: usize::from(t.first.get()),
             last: end(t.last.get()),
             scratch: false,

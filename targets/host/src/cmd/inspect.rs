@@ -1,7 +1,7 @@
 //! `elastiq inspect`: what is in an artifact, and whether it still is what was packed.
 
 use crate::artifact::{
-    Artifact, Host, byte_len, coding_name, dims, in_place, macs, op_name, root, shape_text,
+    Artifact, Host, coding_name, dims, in_place, macs, op_name, root, shape_text,
 };
 use crate::failure::{Failure, Outcome};
 use crate::memory_map::{Block, blocks, drawing, text as map_text};
@@ -246,7 +246,7 @@ fn layer(artifact: &Artifact, model: &Model<'_>, i: usize) -> Layer {
         coding: coding_name(op),
         in_place: in_place(model, op),
         arena_off: (storage.place == PLACE_ARENA).then(|| storage.off.get()),
-        out_bytes: byte_len(out),
+        out_bytes: out.byte_len().unwrap_or_default(),
     }
 }
 
