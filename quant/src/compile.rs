@@ -5,10 +5,11 @@ use crate::import;
 use crate::io::Ports;
 use crate::ir::{self, Graph, passes};
 use crate::lower::{Lowered, lower};
-use crate::pack::{Extras, kind_name, pack};
+use crate::pack::{Extras, coding_name, kind_name, pack};
 use crate::plan::{Plan, merge_in_place, plan};
 use crate::verify::{Verification, verify};
 use crate::{Error, Samples};
+use elastiq::format::CODING_LINEAR;
 use elastiq::{Engine, OpSet};
 use ndarray::{ArrayD, Axis};
 use serde::Serialize;
@@ -241,7 +242,10 @@ fn report(
         op: kind_name(op.kind).to_owned(),
         macs: op.macs,
         bits: if op.weights.is_empty() { 0 } else { 8 },
-        coding: if op.weights.is_empty() { "-" } else { "i8" }.to_owned(),
+        coding: match op.weights.is_empty() {
+            true => "-".to_owned(),
+            false => coding_name(CODING_LINEAR, 8),
+        },
         weights_bytes: op.weights.len(),
         out_shape: net.tensors[op.out].dims,
         sqnr_db: checked.layers.get(i).copied().flatten(),

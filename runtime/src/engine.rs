@@ -1,5 +1,6 @@
 //! Execution of a checked model in an arena lent by the caller.
 
+use crate::backend::Backend;
 use crate::error::{LoadError, RunError};
 use crate::format::OpKind;
 use crate::format::decode::{Kernel, Source, Step, decode};
@@ -14,6 +15,7 @@ use zerocopy::{FromBytes, IntoBytes};
 #[derive(Clone, Copy, Debug)]
 pub struct Engine<'a, const OPS: u32> {
     model: Model<'a>,
+    backend: Backend,
 }
 
 impl<'a, const OPS: u32> Engine<'a, OPS> {
@@ -24,7 +26,22 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, LoadError> {
         Ok(Engine {
             model: Model::parse_within::<OPS>(bytes)?,
+            backend: Backend::native(),
         })
+    }
+
+    /// The same with the kernels of `backend`; one that this machine does not have stands for the portable kernels.
+    pub fn with_backend(mut self, backend: Backend) -> Self {
+        self.backend = match Backend::available().any(|b| b == backend) {
+            true => backend,
+            false => Backend::Portable,
+        };
+        self
+    }
+
+    /// The kernels in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// The checked artifact.
@@ -79,6 +96,7 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
         match arena.get_mut(..need) {
             Some(arena) => Ok(Session {
                 model: &self.model,
+                backend: self.backend,
                 arena,
                 next: 0,
             }),
@@ -94,6 +112,7 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
 #[derive(Debug)]
 pub struct Session<'m, 'a, const OPS: u32> {
     model: &'m Model<'a>,
+    backend: Backend,
     arena: &'m mut [u8],
     next: u16,
 }
@@ -127,7 +146,7 @@ impl<'a, const OPS: u32> Session<'_, 'a, OPS> {
         };
         let step = decode::<OPS>(self.model, row).map_err(|_| RunError::Invalid { op })?;
         let arena = <[i8]>::mut_from_bytes(self.arena).unwrap_or_default();
-        execute::<OPS>(&step, arena).ok_or(RunError::Invalid { op })?;
+        execute::<OPS>(&step, arena, self.backend).ok_or(RunError::Invalid { op })?;
         self.next = op.wrapping_add(1);
         Ok(Some(op))
     }
@@ -157,50 +176,76 @@ struct Operands<'m> {
     x: Option<&'m [i8]>,
     x2: Option<&'m [i8]>,
     y: &'m mut [i8],
+    scratch: &'m mut [u32],
 }
 
-/// Lend the output mutably and the inputs from the arena around it.
+/// Lend output and scratch mutably and the inputs from the arena around them.
 fn lend<'m, 'a: 'm>(arena: &'m mut [i8], step: &Step<'a>) -> Option<Operands<'m>> {
-    let (start, len) = step.out;
-    let (before, rest) = arena.split_at_mut_checked(start)?;
-    let (y, after) = rest.split_at_mut_checked(len)?;
-    let (before, after): (&'m [i8], &'m [i8]) = (before, after);
-    let behind = start.checked_add(len)?;
+    let (out, mut scratch) = (step.out, step.scratch);
+    if scratch.1 == 0 {
+        scratch = (out.0.checked_add(out.1)?, 0);
+    }
+    let (low, high) = if out.0 < scratch.0 {
+        (out, scratch)
+    } else {
+        (scratch, out)
+    };
+    let (low_end, high_end) = (low.0.checked_add(low.1)?, high.0.checked_add(high.1)?);
+    let (rest, after) = arena.split_at_mut_checked(high_end)?;
+    let (rest, high_bytes) = rest.split_at_mut_checked(high.0)?;
+    let (rest, between) = rest.split_at_mut_checked(low_end)?;
+    let (before, low_bytes) = rest.split_at_mut_checked(low.0)?;
+    let (before, between, after): (&'m [i8], &'m [i8], &'m [i8]) = (before, between, after);
     let find = |source| -> Option<Option<&'m [i8]>> {
         Some(match source {
             Source::Out => None,
             Source::Const(codes) => Some(codes),
             Source::Arena(off, len) => {
-                let end = off.checked_add(len)?;
-                Some(match off.checked_sub(behind) {
-                    Some(off) => after.get(off..off.checked_add(len)?)?,
-                    None => before.get(off..end)?,
-                })
+                let (part, start) = match off {
+                    off if off >= high_end => (after, high_end),
+                    off if off >= low_end => (between, low_end),
+                    _ => (before, 0),
+                };
+                let at = off.checked_sub(start)?;
+                Some(part.get(at..at.checked_add(len)?)?)
             }
         })
     };
+    let (x, x2) = (find(step.x)?, find(step.x2)?);
+    let (y, scratch) = match low == out {
+        true => (low_bytes, high_bytes),
+        false => (high_bytes, low_bytes),
+    };
     Some(Operands {
-        x: find(step.x)?,
-        x2: find(step.x2)?,
+        x,
+        x2,
         y,
+        scratch: words(scratch),
     })
 }
 
+/// The whole words of `bytes`; none if their memory is not aligned.
+fn words(bytes: &mut [i8]) -> &mut [u32] {
+    let len = bytes.len() & !3;
+    let bytes = bytes.get_mut(..len).unwrap_or_default();
+    <[u32]>::mut_from_bytes(bytes.as_mut_bytes()).unwrap_or_default()
+}
+
 /// Run one kernel; `None` if the operands are not where they should be or the kernel is not linked.
-fn execute<const OPS: u32>(step: &Step<'_>, arena: &mut [i8]) -> Option<()> {
-    let Operands { x, x2, y } = lend(arena, step)?;
+fn execute<const OPS: u32>(step: &Step<'_>, arena: &mut [i8], backend: Backend) -> Option<()> {
+    let Operands { x, x2, y, scratch } = lend(arena, step)?;
     let has = |kind| OpSet::has(OPS, kind);
     match &step.kernel {
-        Kernel::Conv(k) if has(OpKind::Conv) => k.run(x?, y),
-        Kernel::Depthwise(k) if has(OpKind::Depthwise) => k.run(x?, y),
-        Kernel::Dense(k) if has(OpKind::Dense) => k.run(x?, y),
-        Kernel::MaxPool(k) if has(OpKind::MaxPool) => k.run(x?, y),
+        Kernel::Conv(k) if has(OpKind::Conv) => k.run::<OPS>(x?, y, scratch, backend),
+        Kernel::Depthwise(k) if has(OpKind::Depthwise) => k.run::<OPS>(x?, y, scratch, backend),
+        Kernel::Dense(k) if has(OpKind::Dense) => k.run::<OPS>(x?, y, scratch, backend),
+        Kernel::MaxPool(k) if has(OpKind::MaxPool) => k.run(x?, y, backend),
         Kernel::AvgPool(k) if has(OpKind::AvgPool) => k.run(x?, y),
         Kernel::Add(k) if has(OpKind::Add) => {
             if let Some(x) = x {
                 k.from1.zip(x, y, |y, x| *y = x);
             }
-            k.run(x2, y);
+            k.run(x2, y, backend);
         }
         Kernel::Mul(k) if has(OpKind::Mul) => {
             if let Some(x) = x {

@@ -1,16 +1,21 @@
 //! What firmware must know about an artifact at compile time.
 
-use crate::format::{MAGIC, MAJOR, OpKind};
+use crate::format::{CODING_CODEBOOK, MAGIC, MAJOR, OpKind, OpRow};
 use crate::spec::ARITH;
 
-/// Sets of operators: bit [`OpKind::bit`] of a `u32`.
+/// Sets of operators: bit [`OpKind::bit`] of a `u32`, and the weight codings beside plain 8 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct OpSet;
 
 impl OpSet {
-    /// Every operator of the runtime.
+    /// Weights of 2 to 7 bits.
+    pub const LOW_BITS: u32 = 1 << 30;
+    /// Weights by codebook.
+    pub const CODEBOOK: u32 = 1 << 31;
+
+    /// Every operator and weight coding of the runtime.
     pub const ALL: u32 = {
-        let mut set = 0;
+        let mut set = Self::LOW_BITS | Self::CODEBOOK;
         let mut rest: &[OpKind] = &OpKind::ALL;
         while let [kind, tail @ ..] = rest {
             set |= kind.bit();
@@ -24,6 +29,16 @@ impl OpSet {
     pub const fn has(set: u32, kind: OpKind) -> bool {
         set & kind.bit() != 0
     }
+
+    /// What an operator row needs: its kind and its weight coding.
+    pub fn of(row: &OpRow) -> u32 {
+        let kind = OpKind::from_u8(row.kind).map_or(0, OpKind::bit);
+        kind | match (row.coding, row.bits) {
+            (CODING_CODEBOOK, _) => Self::CODEBOOK,
+            (_, 1..=7) => Self::LOW_BITS,
+            _ => 0,
+        }
+    }
 }
 
 /// Sizes and operator set from the header of an artifact.
@@ -36,7 +51,7 @@ impl OpSet {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// Operators used, the parameter of [`crate::Engine`].
+    /// Operators and weight codings used, the parameter of [`crate::Engine`].
     pub ops: u32,
     /// Bytes of arena that a run needs.
     pub arena_len: usize,
@@ -123,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_fourteen_bits() {
-        assert_eq!(OpSet::ALL, (1 << 14) - 1);
+    fn all_is_fourteen_operators_and_two_codings() {
+        assert_eq!(OpSet::ALL, (1 << 14) - 1 | 3 << 30);
     }
 }

@@ -30,6 +30,7 @@
 //! nothing behind it can read out of bounds; what could still fail is an `Err`, never a panic.
 
 mod aligned;
+mod backend;
 mod engine;
 mod error;
 pub mod format;
@@ -38,6 +39,7 @@ mod kernels;
 pub mod spec;
 
 pub use aligned::Aligned;
+pub use backend::{Backend, Layout, PLANE_CHANNELS, PLANE_SLACK};
 pub use engine::{Engine, Session};
 pub use error::{LoadError, LoadErrorKind, RunError};
 pub use format::model::{Io, Model};

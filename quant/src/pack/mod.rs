@@ -10,11 +10,11 @@ use crate::Error;
 use crate::ir::{Graph, Port};
 use crate::lower::{Lowered, Place, Tensor};
 use crate::plan::{Plan, Spot};
-use elastiq::Model;
 use elastiq::format::{
-    CODING_I8, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, OpKind, OpRow,
-    PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
+    CODING_CODEBOOK, CODING_LINEAR, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE,
+    ORDER_ROWS, OpKind, OpRow, PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
 };
+use elastiq::{Model, OpSet};
 use frame::Section;
 use tables::{Blobs, Rows};
 use zerocopy::IntoBytes;
@@ -53,7 +53,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
             Ok(OpRow {
                 kind: op.kind as u8,
                 flags: op.flags,
-                coding: CODING_I8,
+                coding: CODING_LINEAR,
                 shift: op.shift,
                 in0: index(op.in0)?.into(),
                 in1: op.in1.map_or(Ok(0), index)?.into(),
@@ -61,7 +61,8 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
                 lo: op.lo,
                 hi: op.hi,
                 w_zero: op.w_zero.into(),
-                pad: [0; 2],
+                bits: if op.weights.is_empty() { 0 } else { 8 },
+                order: ORDER_ROWS,
                 weights: weights.add(&bytes)?,
                 quant: quant.add(&op.quant)?,
                 lut: luts.add(&op.lut)?,
@@ -103,7 +104,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         sections: 0,
         total_len: 0.into(),
         arena_len: long(plan.arena_len)?.into(),
-        op_set: net.ops.iter().fold(0, |set, op| set | op.kind.bit()).into(),
+        op_set: ops.iter().fold(0, |set, op| set | OpSet::of(op)).into(),
         header_crc: 0.into(),
         body_off: 0.into(),
         input_len: long(first_len(&net.inputs))?.into(),
@@ -267,5 +268,13 @@ pub fn kind_name(kind: OpKind) -> &'static str {
         OpKind::Copy => "Copy",
         OpKind::Transpose => "Transpose",
         OpKind::Resize => "Resize",
+    }
+}
+
+/// Name of a weight coding in reports: `int8`, `int4`, `book4`.
+pub fn coding_name(coding: u8, bits: u8) -> String {
+    match coding {
+        CODING_CODEBOOK => format!("book{bits}"),
+        _ => format!("int{bits}"),
     }
 }

@@ -4,6 +4,7 @@ use super::decode::{Kernel, decode};
 use super::model::{Model, Places};
 use super::rows::*;
 use crate::error::{LoadError, LoadErrorKind as Kind};
+use crate::info::OpSet;
 use core::ops::Range;
 
 /// Check all rows of `model`.
@@ -15,7 +16,7 @@ pub(crate) fn check<const OPS: u32>(model: &Model<'_>, places: &Places) -> Resul
     let mut set = 0;
     for (i, row) in model.ops.iter().enumerate() {
         op::<OPS>(model, i, row).map_err(|kind| at(kind, places.ops, i, size_of_val(row)))?;
-        set |= OpKind::from_u8(row.kind).map_or(0, OpKind::bit);
+        set |= OpSet::of(row);
     }
     if set != model.header.op_set.get() {
         return Err(LoadError::at(Kind::OpSet, 16));

@@ -62,6 +62,8 @@ pub(crate) struct Step<'a> {
     pub x2: Source<'a>,
     /// Offset and length of the output in the arena.
     pub out: (usize, usize),
+    /// Offset and length of the scratch in the arena.
+    pub scratch: (usize, usize),
 }
 
 /// Decode `row`. Kinds outside of `OPS` are refused and cost no code.
@@ -73,10 +75,16 @@ pub(crate) fn decode<'a, const OPS: u32>(
     let known = match kind {
         OpKind::ArgMax => FLAG_SELECT_LAST,
         OpKind::Copy => FLAG_FILL,
+        OpKind::Conv | OpKind::Depthwise | OpKind::Dense => FLAG_ZEROS,
         _ => 0,
     };
-    if row.flags & !known != 0 || row.coding != CODING_I8 {
+    let weighty = matches!(kind, OpKind::Conv | OpKind::Depthwise | OpKind::Dense);
+    let no_weights = (row.coding, row.bits, row.order) == (CODING_LINEAR, 0, ORDER_ROWS);
+    if row.flags & !known != 0 || weighty == no_weights {
         return Err(Kind::OpKind);
+    }
+    if OpSet::of(row) & !OPS != 0 {
+        return Err(Kind::NotLinked);
     }
     if !SHIFT_RANGE.contains(&row.shift) {
         return Err(Kind::Param);
@@ -133,7 +141,15 @@ pub(crate) fn decode<'a, const OPS: u32>(
         _ => {}
     }
     let out = (at.y.off.get() as usize, at.y.byte_len().ok_or(Kind::Dims)?);
-    Ok(Step { kernel, x, x2, out })
+    let (off, end) = row.scratch.bounds().ok_or(Kind::Range)?;
+    let scratch = (off, end - off);
+    Ok(Step {
+        kernel,
+        x,
+        x2,
+        out,
+        scratch,
+    })
 }
 
 impl Kernel<'_> {
@@ -144,9 +160,9 @@ impl Kernel<'_> {
                 .all(|q| q.mult.get() % 2 == 0 && q.mult.get() >= 0)
         };
         let ok = match self {
-            Kernel::Conv(k) => even(k.quant),
-            Kernel::Depthwise(k) => even(k.quant),
-            Kernel::Dense(k) => even(k.quant),
+            Kernel::Conv(k) => even(k.quant) && k.weights.zeros_in_range(),
+            Kernel::Depthwise(k) => even(k.quant) && k.weights.zeros_in_range(),
+            Kernel::Dense(k) => even(k.quant) && k.weights.zeros_in_range(),
             Kernel::AvgPool(k) => even(k.quant),
             Kernel::Mul(k) => k.mult % 2 == 0 && k.mult >= 0,
             // Slopes may be negative.

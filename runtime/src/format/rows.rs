@@ -233,6 +233,8 @@ const _: () = assert!(size_of::<QuantRow>() == 8);
 /// | Transpose | x | `perm[4]` | out dim i = in dim `perm[i]` |
 /// | Resize | x | - | lut: `u16` source row per output row, then `u16` source column per output column |
 ///
+/// Lut of Conv, Depthwise and Dense: a codebook ([`CODING_CODEBOOK`]) or zero points ([`FLAG_ZEROS`]), else none.
+///
 /// `lo <= hi` bound the codes of Conv, Depthwise, Dense, MaxPool, AvgPool, Add, Mul, PRelu and Softmax; `lo` is the
 /// fill of Copy. Weights start at a multiple of [`ALIGN`] in their section. The output of Add, Mul, Lut, PRelu and
 /// Softmax may be a view of the storage of `in0` (in place); no other output shares bytes with an input.
@@ -306,11 +308,23 @@ impl OpKind {
     }
 }
 
-/// Weight coding: `i8`, one byte a weight.
-pub const CODING_I8: u8 = 0;
+/// Weight coding: a code is a two's complement number of `bits` bits, weight = code - zero point.
+pub const CODING_LINEAR: u8 = 0;
+/// Weight coding: a code of `bits` bits is an index into the 2^bits `i16` of the op's lut; no zero point.
+pub const CODING_CODEBOOK: u8 = 1;
+
+/// Weight order: rows as in the table of [`OpKind`], each a string of codes from its least significant bit on,
+/// padded with zeros to whole bytes.
+pub const ORDER_ROWS: u8 = 0;
+/// Weight order: 8-bit rows 2r and 2r + 1 interleaved byte by byte, the codes of the even row with their top bit
+/// flipped (code + 128); a missing last row is zero bytes. One SMLAD takes two weights of a halfword (Dense on
+/// Cortex-M with DSP extension).
+pub const ORDER_PAIRS: u8 = 1;
 
 /// Flag: ArgMax takes the last of equal maxima.
 pub const FLAG_SELECT_LAST: u8 = 1;
+/// Flag: each output channel has a zero point of its own, `i16` in the op's lut; `w_zero` is 0.
+pub const FLAG_ZEROS: u8 = 4;
 /// Flag: Copy first fills the whole output with code `lo`.
 pub const FLAG_FILL: u8 = 2;
 
@@ -320,9 +334,9 @@ pub const FLAG_FILL: u8 = 2;
 pub struct OpRow {
     /// [`OpKind`].
     pub kind: u8,
-    /// [`FLAG_SELECT_LAST`], [`FLAG_FILL`].
+    /// [`FLAG_SELECT_LAST`], [`FLAG_FILL`], [`FLAG_ZEROS`].
     pub flags: u8,
-    /// Weight coding, [`CODING_I8`].
+    /// Weight coding, [`CODING_LINEAR`] or [`CODING_CODEBOOK`].
     pub coding: u8,
     /// Accumulator shift `l` of [`crate::spec::scale`].
     pub shift: i8,
@@ -336,10 +350,12 @@ pub struct OpRow {
     pub lo: i8,
     /// Largest output code.
     pub hi: i8,
-    /// Weight zero point, the same for all channels; 0 for symmetric weights.
+    /// Weight zero point of all channels, a code of the weights' width; 0 for symmetric weights.
     pub w_zero: I16,
-    /// Zero.
-    pub pad: [u8; 2],
+    /// Bits of a weight code, 2 to 8; 0 without weights.
+    pub bits: u8,
+    /// [`ORDER_ROWS`] or [`ORDER_PAIRS`].
+    pub order: u8,
     /// Bytes in WEIGHTS.
     pub weights: Span,
     /// Rows in QUANT.

@@ -4,8 +4,10 @@
 //! `x`: `[n, h, w, c]`, weights `[kh][kw][m]`, `y`: `[n, oh, ow, m]`, `m = c * multiplier`. Taps outside of the
 //! input read `z_x`.
 
-use super::Requant;
+use super::weights::Weights;
 use super::window::{Taps, Window};
+use super::{Requant, arch};
+use crate::Backend;
 use crate::format::QuantRow;
 
 /// Outputs accumulated side by side.
@@ -15,15 +17,23 @@ pub(crate) struct Depthwise<'a> {
     pub window: Window,
     pub m: usize,
     pub multiplier: usize,
-    pub weights: &'a [i8],
-    pub w_zero: i32,
+    pub weights: Weights<'a>,
     pub z_x: i32,
     pub quant: &'a [QuantRow],
     pub rq: Requant,
 }
 
 impl Depthwise<'_> {
-    pub fn run(&self, x: &[i8], y: &mut [i8]) {
+    pub fn run<const OPS: u32>(
+        &self,
+        x: &[i8],
+        y: &mut [i8],
+        scratch: &mut [u32],
+        backend: Backend,
+    ) {
+        if arch::depthwise::<OPS>(backend, self, x, y, scratch) {
+            return;
+        }
         self.window
             .positions(x, y, self.m, |image, rows, cols, out| {
                 for (i, out) in out.chunks_mut(BLOCK).enumerate() {
@@ -52,20 +62,13 @@ impl Depthwise<'_> {
             self.padding(&mut acc, rows, cols, first);
         }
         self.window.cells(image, rows, cols, |tap, cell| {
-            let w = self.weights_of(tap, first);
             if self.multiplier == 1 {
                 let cell = cell.get(first..).unwrap_or_default();
-                for ((acc, w), x) in acc.iter_mut().zip(w).zip(cell) {
-                    *acc =
-                        acc.wrapping_add((i32::from(*w) - self.w_zero).wrapping_mul(i32::from(*x)));
-                }
+                self.add(&mut acc, tap, first, cell.iter().map(|x| i32::from(*x)));
             } else {
-                for (i, (acc, w)) in acc.iter_mut().zip(w).enumerate() {
-                    let channel = (first + i).checked_div(self.multiplier).unwrap_or(0);
-                    let x = cell.get(channel).copied().unwrap_or(0);
-                    *acc =
-                        acc.wrapping_add((i32::from(*w) - self.w_zero).wrapping_mul(i32::from(x)));
-                }
+                let channel = |o: usize| o.checked_div(self.multiplier).unwrap_or(0);
+                let at = |i: usize| cell.get(channel(first + i)).map_or(0, |x| i32::from(*x));
+                self.add(&mut acc, tap, first, (0..BLOCK).map(at));
             }
         });
         for ((out, acc), q) in out.iter_mut().zip(&acc).zip(quant) {
@@ -80,20 +83,30 @@ impl Depthwise<'_> {
                 if rows.range.contains(&ky) && cols.range.contains(&kx) {
                     continue;
                 }
-                let w = self.weights_of(ky * self.window.h.kernel + kx, first);
-                for (acc, w) in acc.iter_mut().zip(w) {
-                    *acc = acc.wrapping_add((i32::from(*w) - self.w_zero).wrapping_mul(self.z_x));
-                }
+                let tap = ky * self.window.h.kernel + kx;
+                self.add(acc, tap, first, core::iter::repeat(self.z_x));
             }
         }
     }
 
-    /// Weights of one tap from output `first` on.
+    /// Add the products of one tap with `x`, from output `first` on.
     #[inline(always)]
-    fn weights_of(&self, tap: usize, first: usize) -> &[i8] {
-        let row = tap * self.m;
-        self.weights
-            .get(row + first..row + self.m)
-            .unwrap_or_default()
+    fn add(&self, acc: &mut [i32; BLOCK], tap: usize, first: usize, x: impl Iterator<Item = i32>) {
+        let outputs = acc.iter_mut().zip(x);
+        match self.weights.plain() {
+            Some(w) => {
+                let row = tap * self.m;
+                let w = w.get(row + first..row + self.m).unwrap_or_default();
+                for ((acc, x), w) in outputs.zip(w) {
+                    *acc = acc.wrapping_add(i32::from(*w).wrapping_mul(x));
+                }
+            }
+            None => {
+                for (i, (acc, x)) in outputs.take(self.m.saturating_sub(first)).enumerate() {
+                    let w = i32::from(self.weights.at(tap, first + i));
+                    *acc = acc.wrapping_add(w.wrapping_mul(x));
+                }
+            }
+        }
     }
 }

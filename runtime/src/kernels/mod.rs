@@ -1,10 +1,11 @@
-//! Portable kernels, one operator per file.
+//! Kernels: portable ones, one operator per file, and below `arch` those for one instruction set.
 //!
 //! Each takes its parameters as a plain struct made by `format::decode` and its operands as slices. Sizes come
 //! from a checked model; a slice that is too short anyway ends a kernel early instead of trapping, so that no
 //! panic is linked.
 
 pub(crate) mod add;
+pub(crate) mod arch;
 pub(crate) mod argmax;
 pub(crate) mod broadcast;
 pub(crate) mod conv;
@@ -13,6 +14,7 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod dot;
 pub(crate) mod lut;
+pub(crate) mod matrix;
 pub(crate) mod mul;
 pub(crate) mod pieces;
 pub(crate) mod pool;
@@ -20,6 +22,7 @@ pub(crate) mod prelu;
 pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod transpose;
+pub(crate) mod weights;
 pub(crate) mod window;
 
 use crate::spec;

@@ -3,8 +3,9 @@
 //! # Shapes
 //! `x`: `[n, h, w, c]`, `y`: `[n, oh, ow, c]`.
 
-use super::Requant;
 use super::window::Window;
+use super::{Requant, arch};
+use crate::Backend;
 use crate::format::QuantRow;
 use crate::spec::clamp;
 
@@ -19,11 +20,14 @@ pub(crate) struct MaxPool {
 }
 
 impl MaxPool {
-    pub fn run(&self, x: &[i8], y: &mut [i8]) {
+    pub fn run(&self, x: &[i8], y: &mut [i8], backend: Backend) {
         self.window
             .positions(x, y, self.window.c, |image, rows, cols, out| {
                 out.fill(i8::MIN);
                 self.window.cells(image, rows, cols, |_, cell| {
+                    if arch::max(backend, cell, out) {
+                        return;
+                    }
                     for (out, x) in out.iter_mut().zip(cell) {
                         *out = (*out).max(*x);
                     }

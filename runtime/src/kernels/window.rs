@@ -51,6 +51,12 @@ impl Axis {
         })
     }
 
+    /// Inputs from one output to the next.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Taps of output `o` inside the input.
     #[inline]
     pub fn taps(&self, o: usize) -> Taps {
@@ -97,6 +103,13 @@ impl Window {
     /// Taps of the whole window. Does not overflow: both kernels are 16-bit values.
     pub fn taps(&self) -> usize {
         self.v.kernel.saturating_mul(self.h.kernel)
+    }
+
+    /// Whether output position and input position are the same: one tap, no stride, no padding.
+    #[inline(always)]
+    pub fn is_point(&self) -> bool {
+        let point = |a: &Axis| a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.output == a.input;
+        point(&self.v) && point(&self.h)
     }
 
     /// Call `f` with image, vertical taps, horizontal taps and the `m` outputs, for every position of every image.

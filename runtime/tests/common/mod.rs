@@ -108,6 +108,9 @@ impl Builder {
         row.in1.set(NONE);
         row.out.set(y);
         (row.lo, row.hi) = (-128, 127);
+        if matches!(kind, OpKind::Conv | OpKind::Depthwise | OpKind::Dense) {
+            row.bits = 8;
+        }
         for (slot, v) in row.p.iter_mut().zip(p) {
             slot.set(*v as u16);
         }

@@ -2,7 +2,7 @@
 
 use crate::data::{InputSpec, read_file};
 use crate::failure::{Failure, Outcome};
-use elastiq::format::{CODING_I8, NONE, OpKind, OpRow, PLACE_ARENA, TensorRow};
+use elastiq::format::{NONE, OpKind, OpRow, PLACE_ARENA, TensorRow};
 use elastiq::{Engine, Io, Model, OpSet, RunError};
 use elastiq_quant::io::Ports;
 use elastiq_quant::pack::{Meta, kind_name};
@@ -155,12 +155,11 @@ pub fn op_name(op: &OpRow) -> String {
     OpKind::from_u8(op.kind).map_or_else(|| format!("kind {}", op.kind), |k| kind_name(k).into())
 }
 
-/// Name of the weight coding of a row; empty where it has no weights.
-pub fn coding_name(op: &OpRow) -> &'static str {
-    match (op.weights.len.get(), op.coding) {
-        (0, _) => "",
-        (_, CODING_I8) => "int8",
-        _ => "unknown",
+/// Name of the weight coding of a row, such as `int8` or `book4`; empty where it has no weights.
+pub fn coding_name(op: &OpRow) -> String {
+    match op.bits {
+        0 => String::new(),
+        bits => elastiq_quant::pack::coding_name(op.coding, bits),
     }
 }
 

@@ -17,10 +17,11 @@ use crate::kernels::prelu::PRelu;
 use crate::kernels::resize::Resize;
 use crate::kernels::softmax::Softmax;
 use crate::kernels::transpose::Transpose;
+use crate::kernels::weights::{Channels, Order, Values, Weights};
 use crate::kernels::window::{Axis, Window};
 use crate::kernels::{Requant, add::Add, mul::Mul};
 use zerocopy::FromBytes;
-use zerocopy::byteorder::little_endian::U16;
+use zerocopy::byteorder::little_endian::{I16, U16};
 
 /// A row with its operands resolved.
 pub(super) struct At<'m, 'a> {
@@ -99,13 +100,58 @@ impl<'m, 'a> At<'m, 'a> {
         Ok((self.source(i, row)?, row, row.shape().ok_or(Kind::Dims)?))
     }
 
-    /// Weights of exactly `rows * row` bytes, aligned for vector loads.
-    pub fn weights(&self, rows: usize, row: usize) -> Result<&'a [i8], Kind> {
-        let (off, end) = self.row.weights.bounds().ok_or(Kind::Span)?;
-        if off % ALIGN != 0 || rows.checked_mul(row) != Some(end - off) {
+    /// `rows` rows of `len` codes, aligned for vector loads; `channels` says which of the two axes is the output.
+    pub fn weights(
+        &self,
+        rows: usize,
+        len: usize,
+        channels: Channels,
+    ) -> Result<Weights<'a>, Kind> {
+        let row = self.row;
+        let (off, end) = row.weights.bounds().ok_or(Kind::Span)?;
+        if !(2..=8).contains(&row.bits) {
+            return Err(Kind::Param);
+        }
+        let row_bits = len.checked_mul(usize::from(row.bits)).ok_or(Kind::Span)?;
+        let (rows_stored, order) = match row.order {
+            ORDER_ROWS => (rows, Order::Rows),
+            ORDER_PAIRS if row.bits == 8 && channels == Channels::Rows => {
+                (rows.wrapping_add(rows & 1), Order::Pairs)
+            }
+            _ => return Err(Kind::Param),
+        };
+        if off % ALIGN != 0 || rows_stored.checked_mul(row_bits.div_ceil(8)) != Some(end - off) {
             return Err(Kind::Span);
         }
-        self.model.weights.get(off..end).ok_or(Kind::Span)
+        let table = <[I16]>::ref_from_bytes(self.table()?).map_err(|_| Kind::Span)?;
+        let values = match (row.coding, row.flags & FLAG_ZEROS != 0) {
+            (CODING_LINEAR, false) if table.is_empty() => Values::Linear(row.w_zero.get()),
+            (CODING_LINEAR, true) if row.w_zero.get() == 0 => {
+                let n = if channels == Channels::Rows {
+                    rows
+                } else {
+                    len
+                };
+                if table.len() != n {
+                    return Err(Kind::Span);
+                }
+                Values::Zeros(channels, table)
+            }
+            (CODING_CODEBOOK, false) if row.w_zero.get() == 0 => {
+                if table.len() != 1 << row.bits {
+                    return Err(Kind::Span);
+                }
+                Values::Codebook(table)
+            }
+            _ => return Err(Kind::Param),
+        };
+        Ok(Weights {
+            bytes: self.model.weights.get(off..end).ok_or(Kind::Span)?,
+            len,
+            bits: row.bits,
+            order,
+            values,
+        })
     }
 
     pub fn quant(&self) -> Result<&'a [QuantRow], Kind> {
@@ -178,8 +224,7 @@ impl<'m, 'a> At<'m, 'a> {
             cg,
             mg,
             k,
-            weights: self.weights(m, k)?,
-            w_zero: i32::from(self.row.w_zero.get()),
+            weights: self.weights(m, k, Channels::Rows)?,
             z_x: i32::from(self.x.zero),
             quant: self.quant_rows(m)?,
             rq: self.rq,
@@ -197,8 +242,7 @@ impl<'m, 'a> At<'m, 'a> {
             window,
             m,
             multiplier,
-            weights: self.weights(window.taps(), m)?,
-            w_zero: i32::from(self.row.w_zero.get()),
+            weights: self.weights(window.taps(), m, Channels::Columns)?,
             z_x: i32::from(self.x.zero),
             quant: self.quant_rows(m)?,
             rq: self.rq,
@@ -210,12 +254,10 @@ impl<'m, 'a> At<'m, 'a> {
         if (n, h, w) != (n_y, h_y, w_y) {
             return Err(Kind::Shape);
         }
-        let (weights, quant) = (self.weights(m, k)?, self.quant_rows(m)?);
         Ok(Dense {
             k,
-            weights,
-            w_zero: i32::from(self.row.w_zero.get()),
-            quant,
+            weights: self.weights(m, k, Channels::Rows)?,
+            quant: self.quant_rows(m)?,
             rq: self.rq,
         })
     }

@@ -81,7 +81,7 @@ struct Layer {
     shape: String,
     macs: u64,
     weights_bytes: u32,
-    coding: &'static str,
+    coding: String,
     in_place: bool,
     arena_off: Option<u32>,
     out_bytes: usize,
@@ -200,7 +200,7 @@ impl Report {
                 l.shape.clone(),
                 grouped(l.macs),
                 l.weights_bytes.to_string(),
-                l.coding.to_string(),
+                l.coding.clone(),
                 if l.in_place { "yes" } else { "" }.to_string(),
                 l.arena_off
                     .map_or(String::new(), |o| format!("{o}+{}", l.out_bytes)),

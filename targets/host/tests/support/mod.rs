@@ -71,6 +71,9 @@ fn op(kind: OpKind, from: u16, to: u16, p: &[u16]) -> OpRow {
     row.in1 = NONE.into();
     row.out = to.into();
     (row.lo, row.hi) = (-128, 127);
+    if matches!(kind, OpKind::Conv | OpKind::Depthwise | OpKind::Dense) {
+        row.bits = 8;
+    }
     row.p
         .iter_mut()
         .zip(p)

@@ -1,0 +1,253 @@
+//! The instruction sets that kernels are written for, and what each wants of scratch memory.
+
+use crate::kernels::arch;
+
+/// A set of kernels. All give the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Backend {
+    /// Plain Rust without scratch: the reference, and the fallback of every other backend.
+    Portable = 0,
+    /// ARMv6-M and ARMv7-M without DSP extension: Cortex-M0, M0+, M3.
+    Thumb = 1,
+    /// ARMv7E-M and ARMv8-M with DSP extension: Cortex-M4, M7, M33.
+    Dsp = 2,
+    /// ARMv8.1-M with Helium (MVE): Cortex-M55, M85.
+    Helium = 3,
+    /// RV32IM.
+    Rv32 = 4,
+    /// RISC-V vector extension 1.0, from Zve32x on.
+    Rvv = 5,
+    /// AArch64 Advanced SIMD.
+    Neon = 6,
+    /// AArch64 Advanced SIMD with the dot product extension.
+    NeonDot = 7,
+    /// x86-64 with AVX2.
+    Avx2 = 8,
+    /// x86-64 with AVX-512 VNNI.
+    Avx512Vnni = 9,
+}
+
+impl Backend {
+    /// All backends, index = discriminant.
+    pub const ALL: [Backend; 10] = [
+        Backend::Portable,
+        Backend::Thumb,
+        Backend::Dsp,
+        Backend::Helium,
+        Backend::Rv32,
+        Backend::Rvv,
+        Backend::Neon,
+        Backend::NeonDot,
+        Backend::Avx2,
+        Backend::Avx512Vnni,
+    ];
+
+    /// The fastest backend of this program on this machine.
+    #[inline]
+    pub fn native() -> Backend {
+        arch::best()
+    }
+
+    /// The backends that this program can use on this machine, [`Backend::Portable`] first.
+    pub fn available() -> impl Iterator<Item = Backend> {
+        Self::ALL.into_iter().filter(|b| arch::available(*b))
+    }
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Portable => "portable",
+            Backend::Thumb => "thumb",
+            Backend::Dsp => "dsp",
+            Backend::Helium => "helium",
+            Backend::Rv32 => "rv32",
+            Backend::Rvv => "rvv",
+            Backend::Neon => "neon",
+            Backend::NeonDot => "neon-dot",
+            Backend::Avx2 => "avx2",
+            Backend::Avx512Vnni => "avx512-vnni",
+        }
+    }
+
+    /// How the matrix kernels of this backend lay out scratch.
+    pub const fn layout(self) -> Layout {
+        match self {
+            Backend::Portable => Layout::NONE,
+            Backend::Thumb => Layout {
+                cols: 2,
+                rows: 2,
+                step: 4,
+                column: 4,
+                weight: 4,
+                row_extra: 0,
+                direct: false,
+                plane: 4,
+            },
+            Backend::Dsp => Layout {
+                cols: 2,
+                rows: 2,
+                step: 4,
+                column: 2,
+                weight: 2,
+                row_extra: 0,
+                direct: false,
+                plane: 2,
+            },
+            Backend::Rv32 => Layout {
+                cols: 4,
+                rows: 4,
+                step: 4,
+                column: 0,
+                weight: 2,
+                row_extra: 0,
+                direct: false,
+                plane: 1,
+            },
+            Backend::Helium => Layout {
+                cols: 2,
+                rows: 4,
+                step: 16,
+                column: 0,
+                weight: 2,
+                row_extra: 0,
+                direct: true,
+                plane: 0,
+            },
+            Backend::Rvv => Layout {
+                cols: 2,
+                rows: 1,
+                step: 4,
+                column: 0,
+                weight: 2,
+                row_extra: 0,
+                direct: false,
+                plane: 0,
+            },
+            Backend::Neon | Backend::NeonDot => Layout {
+                cols: 4,
+                rows: 8,
+                step: 4,
+                column: 0,
+                weight: 2,
+                row_extra: 4,
+                direct: false,
+                plane: 0,
+            },
+            Backend::Avx2 => Layout {
+                cols: 4,
+                rows: 16,
+                step: 4,
+                column: 2,
+                weight: 2,
+                row_extra: 0,
+                direct: false,
+                plane: 0,
+            },
+            Backend::Avx512Vnni => Layout {
+                cols: 8,
+                rows: 16,
+                step: 4,
+                column: 0,
+                weight: 2,
+                row_extra: 4,
+                direct: false,
+                plane: 0,
+            },
+        }
+    }
+}
+
+/// Scratch layout of matrix kernels: some columns (the inputs under the window at one position, `k` codes), then a
+/// block of decoded weight rows that all positions are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns multiplied together.
+    pub cols: usize,
+    /// Rows in a tile; a block holds whole tiles.
+    pub rows: usize,
+    /// Rows and columns are padded to a multiple of this many codes.
+    pub step: usize,
+    /// Bytes per code of a widened column; 0 where columns stay 8-bit.
+    pub column: usize,
+    /// Bytes per decoded weight.
+    pub weight: usize,
+    /// Further bytes per decoded row.
+    pub row_extra: usize,
+    /// Plain 8-bit weights are used where they are, without decoding.
+    pub direct: bool,
+    /// Bytes per code of the planes of a depthwise convolution, 0 if it needs none.
+    pub plane: usize,
+}
+
+impl Layout {
+    const NONE: Layout = Layout {
+        cols: 1,
+        rows: 1,
+        step: 1,
+        column: 0,
+        weight: 0,
+        row_extra: 0,
+        direct: true,
+        plane: 0,
+    };
+
+    /// `k` rounded up to whole steps.
+    #[inline(always)]
+    pub const fn padded(&self, k: usize) -> usize {
+        match k.checked_next_multiple_of(self.step) {
+            Some(k) => k,
+            None => k,
+        }
+    }
+
+    /// Bytes of the 8-bit columns, whole words.
+    #[inline(always)]
+    pub const fn staging_len(&self, k: usize) -> usize {
+        self.cols.saturating_mul(self.padded(k)).saturating_add(3) & !3
+    }
+
+    /// Bytes of the widened columns.
+    #[inline(always)]
+    pub const fn columns_len(&self, k: usize) -> usize {
+        self.cols
+            .saturating_mul(self.padded(k))
+            .saturating_mul(self.column)
+    }
+
+    /// Bytes of a decoded row of weights.
+    #[inline(always)]
+    pub const fn row_len(&self, k: usize) -> usize {
+        self.padded(k)
+            .saturating_mul(self.weight)
+            .saturating_add(self.row_extra)
+    }
+
+    /// Bytes of scratch for a block of `rows` rows.
+    pub const fn matrix_len(&self, k: usize, rows: usize) -> usize {
+        let rows = match rows.checked_next_multiple_of(self.rows) {
+            Some(rows) => rows,
+            None => rows,
+        };
+        self.row_len(k)
+            .saturating_mul(rows)
+            .saturating_add(self.staging_len(k))
+            .saturating_add(self.columns_len(k))
+    }
+
+    /// Bytes of scratch for the planes of a depthwise convolution: [`PLANE_CHANNELS`] channels, for each `kernel`
+    /// padded lines of `line` codes (`kernel` across the lines, line length along them).
+    pub const fn planes_len(&self, kernel: usize, line: usize) -> usize {
+        let line = line.saturating_add(PLANE_SLACK) & !3;
+        PLANE_CHANNELS
+            .saturating_mul(kernel)
+            .saturating_mul(line)
+            .saturating_mul(self.plane)
+    }
+}
+
+/// Channels of a depthwise convolution that are spread into planes together.
+pub const PLANE_CHANNELS: usize = 4;
+/// Codes behind the end of a line that kernels may read and whose values do not matter, before rounding down to
+/// whole words.
+pub const PLANE_SLACK: usize = 7;

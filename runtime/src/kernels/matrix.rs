@@ -1,0 +1,295 @@
+//! Convolution as a product of weight rows and columns, in the blocks that a backend computes at once.
+//!
+//! A column holds the `k` input codes under the window at one position. Where scratch does not hold all decoded
+//! rows, they are taken a block at a time, and every block meets all positions.
+
+use super::Requant;
+use super::conv::{Conv, Patch};
+use super::pieces::{pieces, pieces_mut};
+use super::weights::Weights;
+use crate::Backend;
+use crate::format::QuantRow;
+use zerocopy::IntoBytes;
+
+/// What a backend does.
+pub(crate) trait Tile {
+    /// Whose [`crate::Layout`] scratch has.
+    const BACKEND: Backend;
+
+    /// Decode rows `first .. first + n` of `weights` to `to`, which holds [`crate::Layout::row_len`] bytes for each,
+    /// `n` rounded up to whole tiles. Rows behind the last and weights behind `k` are 0.
+    fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]);
+
+    /// Widen `x` to codes `at ..` of the columns `to`. Called where [`crate::Layout::column`] is not 0; `at` is a
+    /// multiple of 4, and so is `x.len` unless it ends the column.
+    fn widen(x: &Columns, at: usize, to: &mut [u32]);
+
+    /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
+    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize);
+}
+
+/// `n` columns of `len` codes, `stride` codes apart. All of them are inside of `bytes`.
+pub(crate) struct Columns<'x> {
+    pub bytes: &'x [i8],
+    pub stride: usize,
+    pub n: usize,
+    pub len: usize,
+}
+
+impl<'x> Columns<'x> {
+    #[inline(always)]
+    fn new(bytes: &'x [i8], stride: usize, n: usize, len: usize) -> Option<Self> {
+        let reach = n.saturating_sub(1).wrapping_mul(stride).wrapping_add(len);
+        Some(Columns {
+            bytes: bytes.get(..reach)?,
+            stride,
+            n,
+            len,
+        })
+    }
+}
+
+/// Rows of weights, ready to be multiplied: one per row of `quant`.
+pub(crate) struct Block<'b> {
+    /// Plain weights from the artifact, `k` bytes a row, for backends that take them so.
+    pub plain: Option<&'b [i8]>,
+    /// Decoded weights, where `plain` is `None`.
+    pub decoded: &'b [u32],
+    pub k: usize,
+    pub quant: &'b [QuantRow],
+    pub rq: Requant,
+}
+
+/// Scratch, cut up.
+struct Parts<'s> {
+    staging: &'s mut [u32],
+    wide: &'s mut [u32],
+    block: &'s mut [u32],
+    /// Rows in a block.
+    rows: usize,
+}
+
+impl<'s> Parts<'s> {
+    /// `None` if not even one tile of rows fits.
+    fn new<T: Tile>(
+        scratch: &'s mut [u32],
+        k: usize,
+        outputs: usize,
+        plain: bool,
+        needs_staging: bool,
+    ) -> Option<Self> {
+        let layout = const { T::BACKEND.layout() };
+        let staging = match needs_staging || layout.column > 0 {
+            true => layout.staging_len(k) / 4,
+            false => 0,
+        };
+        let (staging, rest) = scratch.split_at_mut_checked(staging)?;
+        let (wide, block) = rest.split_at_mut_checked(layout.columns_len(k) / 4)?;
+        let rows = match plain {
+            true => outputs,
+            false => {
+                // Blocks of nearly equal size, all as large as fits.
+                let tiles = (block.len() * 4).checked_div(layout.row_len(k))? / layout.rows;
+                let all = outputs.div_ceil(layout.rows);
+                let blocks = all.checked_add(tiles)?.checked_sub(1)?.checked_div(tiles)?;
+                all.checked_add(blocks)?
+                    .checked_sub(1)?
+                    .checked_div(blocks)?
+                    * layout.rows
+            }
+        };
+        Some(Parts {
+            staging,
+            wide,
+            block,
+            rows,
+        })
+    }
+}
+
+/// Run `conv` on a backend; `false` if scratch is too small for it.
+#[inline(always)]
+pub(crate) fn conv<T: Tile, const OPS: u32>(
+    conv: &Conv,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
+) -> bool {
+    let layout = const { T::BACKEND.layout() };
+    let plain = conv.weights.plain().filter(|_| layout.direct);
+    let point = conv.window.is_point();
+    let Some(parts) = Parts::new::<T>(scratch, conv.k, conv.mg, plain.is_some(), !point) else {
+        return false;
+    };
+    let outputs = conv.quant.len();
+    let mut row = 0;
+    while row < outputs {
+        // The group that the row is in ends before row `end`.
+        let group = row.checked_div(conv.mg).unwrap_or(0);
+        let end = group.wrapping_add(1).wrapping_mul(conv.mg).min(outputs);
+        let n = parts.rows.min(end.saturating_sub(row)).max(1);
+        if plain.is_none() {
+            T::load::<OPS>(&conv.weights, row, n, parts.block);
+        }
+        let first = row.wrapping_mul(conv.k);
+        let block = Block {
+            plain: plain.map(|w| w.get(first..).unwrap_or_default()),
+            decoded: parts.block,
+            k: conv.k,
+            quant: conv.quant.get(row..row.wrapping_add(n)).unwrap_or_default(),
+            rq: conv.rq,
+        };
+        let place = Place {
+            row,
+            channel: group.wrapping_mul(conv.cg),
+        };
+        match point {
+            true => points::<T>(conv, &block, &place, x, y, parts.wide),
+            false => windows::<T>(conv, &block, &place, x, y, parts.staging, parts.wide),
+        }
+        row = row.wrapping_add(n);
+    }
+    true
+}
+
+/// First output row of a block and first input channel of its group.
+struct Place {
+    row: usize,
+    channel: usize,
+}
+
+/// Windows of one input position: the columns are where the input is.
+#[inline(always)]
+fn points<T: Tile>(
+    conv: &Conv,
+    block: &Block,
+    place: &Place,
+    x: &[i8],
+    y: &mut [i8],
+    wide: &mut [u32],
+) {
+    let layout = const { T::BACKEND.layout() };
+    let (c, m) = (conv.window.c, conv.quant.len());
+    let (x_step, y_step) = (layout.cols.wrapping_mul(c), layout.cols.wrapping_mul(m));
+    let mut x = x.get(place.channel..).unwrap_or_default();
+    let mut left = y.len().checked_div(m).unwrap_or(0);
+    let mut y = y.get_mut(place.row..).unwrap_or_default();
+    while left > 0 {
+        let n = layout.cols.min(left);
+        left = left.wrapping_sub(n);
+        let Some(columns) = Columns::new(x, c, n, conv.k) else {
+            return;
+        };
+        if layout.column > 0 {
+            T::widen(&columns, 0, wide);
+        }
+        T::multiply(block, &columns, wide, y, m);
+        x = x.get(x_step..).unwrap_or_default();
+        y = y.get_mut(y_step..).unwrap_or_default();
+    }
+}
+
+/// Windows of any size: columns are gathered.
+#[inline(always)]
+fn windows<T: Tile>(
+    conv: &Conv,
+    block: &Block,
+    place: &Place,
+    x: &[i8],
+    y: &mut [i8],
+    staging: &mut [u32],
+    wide: &mut [u32],
+) {
+    let layout = const { T::BACKEND.layout() };
+    let (window, m) = (&conv.window, conv.quant.len());
+    let (v, h) = (window.v, window.h);
+    let line = h.output.wrapping_mul(m);
+    let images = pieces(x, v.input * h.input * window.c);
+    for (image, y) in images.zip(pieces_mut(y, line.wrapping_mul(v.output))) {
+        for (oy, y) in pieces_mut(y, line).enumerate() {
+            let rows = v.taps(oy);
+            for (i, y) in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)).enumerate() {
+                let ox = i.wrapping_mul(layout.cols);
+                let n = layout.cols.min(h.output.wrapping_sub(ox));
+                let gather = Gather {
+                    conv,
+                    image,
+                    rows: &rows,
+                    channel: place.channel,
+                    ox,
+                    n,
+                };
+                let Some(columns) = gather.columns::<T>(staging, wide) else {
+                    return;
+                };
+                let out = y.get_mut(place.row..).unwrap_or_default();
+                T::multiply(block, &columns, wide, out, m);
+            }
+        }
+    }
+}
+
+/// `n` neighbouring positions of an output line.
+struct Gather<'g> {
+    conv: &'g Conv<'g>,
+    image: &'g [i8],
+    rows: &'g super::window::Taps,
+    channel: usize,
+    ox: usize,
+    n: usize,
+}
+
+impl Gather<'_> {
+    /// The columns at these positions: gathered in `staging`, and widened where the backend wants that.
+    #[inline(always)]
+    fn columns<'s, T: Tile>(
+        &self,
+        staging: &'s mut [u32],
+        wide: &mut [u32],
+    ) -> Option<Columns<'s>> {
+        let layout = const { T::BACKEND.layout() };
+        let (conv, h) = (self.conv, &self.conv.window.h);
+        let stride = layout.padded(conv.k);
+        let bytes = <[i8] as zerocopy::FromBytes>::mut_from_bytes(staging.as_mut_bytes()).ok()?;
+        if layout.column > 0 && conv.cg.is_multiple_of(4) {
+            let (first, last) = (h.taps(self.ox), h.taps(self.ox + self.n.wrapping_sub(1)));
+            let full = conv.window.is_full(self.rows, &first) && last.range.len() == h.kernel;
+            if full && first.range.len() == h.kernel {
+                let step = h.stride().wrapping_mul(conv.window.c);
+                self.patch(&first).offsets(|at, start, len| {
+                    let run = self.image.get(start..).unwrap_or_default();
+                    if let Some(run) = Columns::new(run, step, self.n, len) {
+                        T::widen(&run, at, wide);
+                    }
+                });
+                return Columns::new(bytes, stride, self.n, conv.k);
+            }
+        }
+        for (j, column) in pieces_mut(bytes, stride).take(self.n).enumerate() {
+            let cols = h.taps(self.ox + j);
+            if !conv.window.is_full(self.rows, &cols) {
+                column.fill(conv.z_x as i8);
+            }
+            self.patch(&cols).runs(|at, run| {
+                let to = column.get_mut(at..).unwrap_or_default();
+                to.iter_mut().zip(run).for_each(|(to, x)| *to = *x);
+            });
+        }
+        let columns = Columns::new(bytes, stride, self.n, conv.k)?;
+        if layout.column > 0 {
+            T::widen(&columns, 0, wide);
+        }
+        Some(columns)
+    }
+
+    #[inline(always)]
+    fn patch<'p>(&'p self, cols: &'p super::window::Taps) -> Patch<'p> {
+        Patch {
+            conv: self.conv,
+            image: self.image,
+            rows: self.rows,
+            cols,
+            channel: self.channel,
+        }
+    }
+}
