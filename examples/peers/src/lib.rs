@@ -58,7 +58,11 @@ impl Job {
         let bytes = fs::read(&inputs).map_err(|e| format!("{inputs}: {e}"))?;
         let (words, _) = bytes.as_chunks();
         let inputs = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
-        Ok(Job { model, inputs, samples })
+        Ok(Job {
+            model,
+            inputs,
+            samples,
+        })
     }
 
     /// Runs every input once for its output, then the last one for time. `run` takes codes and leaves its output where

@@ -42,9 +42,16 @@ struct Net {
 }
 
 fn words(blob: &mut &[u8], n: usize) -> Outcome<Vec<i32>> {
-    let (head, rest) = blob.split_at_checked(4 * n).ok_or("the weights end early")?;
+    let (head, rest) = blob
+        .split_at_checked(4 * n)
+        .ok_or("the weights end early")?;
     *blob = rest;
-    Ok(head.as_chunks().0.iter().map(|w| i32::from_le_bytes(*w)).collect())
+    Ok(head
+        .as_chunks()
+        .0
+        .iter()
+        .map(|w| i32::from_le_bytes(*w))
+        .collect())
 }
 
 fn port(line: Option<&str>) -> Outcome<(usize, Port)> {
@@ -53,13 +60,40 @@ fn port(line: Option<&str>) -> Outcome<(usize, Port)> {
         return Err("bad port line".into());
     };
     let scale = f32::from_bits(bits.parse()?);
-    Ok((tensor.parse()?, Port { scale, zero: zero.parse()?, len: len.parse()? }))
+    Ok((
+        tensor.parse()?,
+        Port {
+            scale,
+            zero: zero.parse()?,
+            len: len.parse()?,
+        },
+    ))
 }
 
 fn layer(line: &str, blob: &mut &[u8]) -> Outcome<Layer> {
     let (kind, rest) = line.split_once(' ').ok_or("empty line")?;
     let n: Vec<i32> = rest.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-    let [from, to, ih, iw, ic, oh, ow, oc, zero_in, zero_out, lo, hi, kh, kw, sh, sw, top, left, ref extra @ ..] = n[..]
+    let [
+        from,
+        to,
+        ih,
+        iw,
+        ic,
+        oh,
+        ow,
+        oc,
+        zero_in,
+        zero_out,
+        lo,
+        hi,
+        kh,
+        kw,
+        sh,
+        sw,
+        top,
+        left,
+        ref extra @ ..,
+    ] = n[..]
     else {
         return Err(format!("short line: {line}").into());
     };
@@ -69,7 +103,9 @@ fn layer(line: &str, blob: &mut &[u8]) -> Outcome<Layer> {
         "dense" => (ih * iw * ic * oc, 1),
         _ => (0, 0),
     };
-    let (head, rest) = blob.split_at_checked(weights as usize).ok_or("the weights end early")?;
+    let (head, rest) = blob
+        .split_at_checked(weights as usize)
+        .ok_or("the weights end early")?;
     *blob = rest;
     let biases = if weights == 0 { 0 } else { oc as usize };
     Ok(Layer {
@@ -101,19 +137,43 @@ impl Layer {
         let dilation = Tile::new(1, 1);
         let quant = PerChannelQuantParams::new(&self.mult, &self.shift);
         let (w, bias) = (&self.weights[..], Some(&self.bias[..]));
-        let pool = PoolParams { stride, padding, activation };
+        let pool = PoolParams {
+            stride,
+            padding,
+            activation,
+        };
         match (self.kind.as_str(), &self.extra[..]) {
             ("conv", _) => {
-                let p = ConvParams { input_offset, output_offset, stride, padding, dilation, activation };
+                let p = ConvParams {
+                    input_offset,
+                    output_offset,
+                    stride,
+                    padding,
+                    dilation,
+                    activation,
+                };
                 convolve_per_channel_s8(&p, &quant, input, x, &filter, w, bias, output, y)
             }
             ("depthwise", _) => {
                 let ch_mult = output.c / input.c;
-                let p = DwConvParams { input_offset, output_offset, ch_mult, stride, padding, dilation, activation };
+                let p = DwConvParams {
+                    input_offset,
+                    output_offset,
+                    ch_mult,
+                    stride,
+                    padding,
+                    dilation,
+                    activation,
+                };
                 depthwise_conv_per_channel_s8(&p, &quant, input, x, &filter, w, bias, output, y)
             }
             ("dense", _) => {
-                let p = FcParams { input_offset, filter_offset: 0, output_offset, activation };
+                let p = FcParams {
+                    input_offset,
+                    filter_offset: 0,
+                    output_offset,
+                    activation,
+                };
                 let quant = PerTensorQuantParams::new(self.mult[0], self.shift[0]);
                 let filter = Dims::new(x.len() as i32, 1, 1, output.c);
                 fully_connected_s8(&p, &quant, input, x, &filter, w, bias, output, y)
@@ -154,14 +214,25 @@ impl Net {
         let blob = read(&Path::new(path).with_extension("bin"))?;
         let (mut lines, mut blob) = (text.lines(), &blob[..]);
         let (input, output) = (port(lines.next())?, port(lines.next())?);
-        let layers = lines.map(|l| layer(l, &mut blob)).collect::<Outcome<Vec<_>>>()?;
-        let count = layers.iter().map(|l| l.from.max(l.to) + 1).max().ok_or("no layers")?;
+        let layers = lines
+            .map(|l| layer(l, &mut blob))
+            .collect::<Outcome<Vec<_>>>()?;
+        let count = layers
+            .iter()
+            .map(|l| l.from.max(l.to) + 1)
+            .max()
+            .ok_or("no layers")?;
         let mut tensors = vec![Vec::new(); count];
         for l in &layers {
             tensors[l.to] = vec![0; l.output.total_size()];
         }
         tensors[input.0] = vec![0; input.1.len];
-        Ok(Net { layers, tensors, input, output })
+        Ok(Net {
+            layers,
+            tensors,
+            input,
+            output,
+        })
     }
 
     fn run(&mut self, x: &[i8]) -> Outcome<()> {

@@ -28,7 +28,9 @@ impl<T: nalgebra::Scalar + Copy, const H: usize, const W: usize, const C: usize>
     for [SMatrix<[T; C], H, W>; 1]
 {
     fn fill(values: &[T]) -> Self {
-        [SMatrix::from_fn(|r, c| std::array::from_fn(|i| values[(r * W + c) * C + i]))]
+        [SMatrix::from_fn(|r, c| {
+            std::array::from_fn(|i| values[(r * W + c) * C + i])
+        })]
     }
 
     fn flat(&self) -> Vec<T> {
@@ -44,7 +46,11 @@ fn worker() -> Outcome<()> {
         return Err(format!("{}: bad port line", job.model).into());
     };
     let scale = f32::from_bits(bits.parse()?);
-    let input = Port { scale, zero: zero.parse()?, len: len.parse()? };
+    let input = Port {
+        scale,
+        zero: zero.parse()?,
+        len: len.parse()?,
+    };
     job.measure(
         &mut None,
         input,
@@ -59,7 +65,9 @@ fn worker() -> Outcome<()> {
 
 fn main() -> ExitCode {
     // Every activation is a value on the stack.
-    let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(|| finish(worker()));
+    let thread = std::thread::Builder::new()
+        .stack_size(256 << 20)
+        .spawn(|| finish(worker()));
     match thread.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,
         _ => ExitCode::from(2),
