@@ -10,7 +10,7 @@ use crate::plan::{Plan, merge_in_place, plan};
 use crate::verify::{Verification, verify};
 use crate::{Error, Samples};
 use elastiq::format::CODING_LINEAR;
-use elastiq::{Engine, OpSet};
+use elastiq::{Backend, Engine, OpSet};
 use ndarray::{ArrayD, Axis};
 use serde::Serialize;
 use std::path::Path;
@@ -22,6 +22,8 @@ pub struct CompileOptions {
     pub method: Method,
     /// Bits per weight; 8 is the width that the artifact can hold.
     pub weights_bits: u8,
+    /// Kernels that the artifact is aimed at; it runs on all others too, slower.
+    pub backend: Backend,
     /// Remove channels that are constant.
     pub dead_channels: bool,
     /// Class names of the first output.
@@ -39,6 +41,7 @@ impl Default for CompileOptions {
         CompileOptions {
             method: Method::default(),
             weights_bits: 8,
+            backend: Backend::Dsp,
             dead_channels: true,
             labels: Vec::new(),
             self_test_cases: 1,
@@ -146,7 +149,7 @@ pub fn compile_graph(
     })?;
     let mut net = lower(&graph, &ranges)?;
     merge_in_place(&mut net);
-    let plan = plan(&net);
+    let plan = plan(&net, opts.backend);
     let mut extras = Extras {
         source: source.to_owned(),
         macs_imported,

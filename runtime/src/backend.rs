@@ -235,12 +235,29 @@ impl Layout {
             .saturating_add(self.columns_len(k))
     }
 
-    /// Bytes of scratch for the planes of a depthwise convolution: [`PLANE_CHANNELS`] channels, for each `kernel`
-    /// padded lines of `line` codes (`kernel` across the lines, line length along them).
-    pub const fn planes_len(&self, kernel: usize, line: usize) -> usize {
-        let line = line.saturating_add(PLANE_SLACK) & !3;
+    /// Bytes of scratch for the planes of a depthwise convolution: [`PLANE_CHANNELS`] channels, for each the padded
+    /// lines under the window. Lines lie along the longer side of the output. All arguments are `[vertical,
+    /// horizontal]`.
+    pub const fn planes_len(
+        &self,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        dilation: [usize; 2],
+        output: [usize; 2],
+    ) -> usize {
+        let ([kv, kh], [sv, sh], [dv, dh], [ov, oh]) = (kernel, stride, dilation, output);
+        let (across, along, stride, dilation, output) = match ov > oh {
+            true => (kh, kv, sv, dv, ov),
+            false => (kv, kh, sh, dh, oh),
+        };
+        let line = output
+            .saturating_sub(1)
+            .saturating_mul(stride)
+            .saturating_add(along.saturating_sub(1).saturating_mul(dilation))
+            .saturating_add(1 + PLANE_SLACK)
+            & !3;
         PLANE_CHANNELS
-            .saturating_mul(kernel)
+            .saturating_mul(across)
             .saturating_mul(line)
             .saturating_mul(self.plane)
     }

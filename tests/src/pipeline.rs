@@ -53,7 +53,7 @@ pub fn build(file: &Path, calib: &Samples) -> Result<Built, Error> {
     let ranges = calibrate(&graph, calib, Method::MinMax, &mut |_, _| {})?;
     let mut lowered = lower(&graph, &ranges)?;
     merge_in_place(&mut lowered);
-    let plan = plan(&lowered);
+    let plan = plan(&lowered, elastiq::Backend::Dsp);
     let bytes = pack(&lowered, &plan, &graph, &Extras::default())?;
     Ok(Built {
         graph,

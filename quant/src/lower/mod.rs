@@ -80,13 +80,16 @@ pub struct LOp {
     pub quant: Vec<(i32, i32)>,
     pub lut: Vec<u8>,
     pub p: [u16; 16],
-    /// Bytes of arena needed during this operator only.
-    pub scratch_len: usize,
     /// Multiply-accumulates.
     pub macs: u64,
 }
 
 impl LOp {
+    /// Whether kernels can use the weights as they are: 8 bits, symmetric.
+    pub fn is_plain(&self) -> bool {
+        self.w_zero == 0
+    }
+
     /// Tensors that the operator reads.
     pub fn inputs(&self) -> impl Iterator<Item = usize> + use<> {
         std::iter::once(self.in0).chain(self.in1)

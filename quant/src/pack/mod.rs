@@ -48,7 +48,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         .ops
         .iter()
         .zip(&plan.scratch)
-        .map(|(op, &scratch)| {
+        .map(|(op, &(scratch_off, scratch_len))| {
             let bytes: Vec<u8> = op.weights.iter().map(|&w| w as u8).collect();
             Ok(OpRow {
                 kind: op.kind as u8,
@@ -66,7 +66,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
                 weights: weights.add(&bytes)?,
                 quant: quant.add(&op.quant)?,
                 lut: luts.add(&op.lut)?,
-                scratch: span(scratch, op.scratch_len)?,
+                scratch: span(scratch_off, scratch_len)?,
                 p: op.p.map(Into::into),
             })
         })

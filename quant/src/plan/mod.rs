@@ -5,10 +5,13 @@
 //! time must not overlap. Sizes and offsets are whole words of [`WORD`] bytes, so that every tensor starts aligned.
 
 mod fit;
+mod scratch;
 
 use crate::lower::{LOp, Lowered, Place};
+use elastiq::Backend;
 use elastiq::format::OpKind;
-use fit::Block;
+use fit::{Block, Placement};
+pub use scratch::{LIMIT, Need, need};
 
 /// Bytes that every offset is a multiple of.
 pub const WORD: usize = 4;
@@ -28,8 +31,8 @@ pub struct Spot {
 pub struct Plan {
     /// Per tensor; `None` for views and constants.
     pub spots: Vec<Option<Spot>>,
-    /// Byte offset of the scratch of each operator, 0 where it has none.
-    pub scratch: Vec<usize>,
+    /// Byte offset and length of the scratch of each operator.
+    pub scratch: Vec<(usize, usize)>,
     /// Bytes of arena, scratch included.
     pub arena_len: usize,
     /// Bytes that no placement can do without: the most that is alive during one operator.
@@ -104,14 +107,23 @@ fn first_uses(net: &Lowered) -> Vec<usize> {
     first
 }
 
-/// Place all storages of `net`; call [`merge_in_place`] first to let operators overwrite their inputs.
-pub fn plan(net: &Lowered) -> Plan {
+/// Place all storages of `net`, with scratch for the kernels of `backend`; call [`merge_in_place`] first to let
+/// operators overwrite their inputs.
+///
+/// Scratch may raise the arena by what one operator needs at most ([`LIMIT`]); up to that height every operator gets
+/// what is free beside the tensors that live during it.
+pub fn plan(net: &Lowered, backend: Backend) -> Plan {
+    let needs: Vec<Need> = net.ops.iter().map(|op| need(net, op, backend)).collect();
+    plan_with(net, &needs)
+}
+
+/// [`plan`] with given needs, one per operator.
+pub fn plan_with(net: &Lowered, needs: &[Need]) -> Plan {
     let (first, last) = (first_uses(net), last_uses(net));
-    let words = |bytes: usize| bytes.div_ceil(WORD);
     let owners: Vec<usize> = (0..net.tensors.len())
         .filter(|&t| net.tensors[t].place == Place::Arena)
         .collect();
-    let mut blocks: Vec<Block> = owners
+    let blocks: Vec<Block> = owners
         .iter()
         .map(|&t| Block {
             size: words(net.tensors[t].bytes()),
@@ -120,18 +132,25 @@ pub fn plan(net: &Lowered) -> Plan {
         })
         .collect();
     let bare = fit::place(&blocks);
-    let scratch_ops: Vec<usize> = (0..net.ops.len())
-        .filter(|&i| net.ops[i].scratch_len > 0)
+    let alive = |i: usize| -> usize {
+        let now = blocks.iter().filter(|b| b.first <= i && i <= b.last);
+        now.map(|b| b.size * WORD).sum()
+    };
+    let modest: Vec<usize> = needs.iter().map(|need| need.given(0)).collect();
+    let tops = modest.iter().enumerate().map(|(i, len)| alive(i) + len);
+    let top = tops.chain([bare.height * WORD]).max().unwrap_or(0);
+    let ample: Vec<usize> = needs
+        .iter()
+        .enumerate()
+        .map(|(i, need)| need.given(top.saturating_sub(alive(i))))
         .collect();
-    blocks.extend(scratch_ops.iter().map(|&i| Block {
-        size: words(net.ops[i].scratch_len),
-        first: i,
-        last: i,
-    }));
-    let full = if scratch_ops.is_empty() {
-        bare.clone()
-    } else {
-        fit::place(&blocks)
+    let (full, lens) = match place_with(&blocks, &ample) {
+        full if full.height * WORD <= top => (full, ample),
+        // Free bytes that lie apart: only what may be added anyway.
+        high => match place_with(&blocks, &modest) {
+            low if low.height < high.height => (low, modest),
+            _ => (high, ample),
+        },
     };
 
     let mut spots = vec![None; net.tensors.len()];
@@ -142,18 +161,40 @@ pub fn plan(net: &Lowered) -> Plan {
             last: last[t],
         });
     }
-    let mut scratch = vec![0; net.ops.len()];
-    for (&i, &off) in scratch_ops
+    let mut rest = full.offsets.iter().skip(owners.len());
+    let mut spot = |len: usize| match len {
+        0 => (0, 0),
+        len => (rest.next().map_or(0, |off| off * WORD), len),
+    };
+    let all: Vec<Block> = blocks
         .iter()
-        .zip(full.offsets.iter().skip(owners.len()))
-    {
-        scratch[i] = off * WORD;
-    }
+        .copied()
+        .chain(scratch_blocks(&lens))
+        .collect();
     Plan {
         spots,
-        scratch,
         arena_len: full.height * WORD,
-        bound: fit::bound(&blocks) * WORD,
+        bound: fit::bound(&all) * WORD,
         scratch_len: full.height.saturating_sub(bare.height) * WORD,
+        scratch: lens.iter().map(|&len| spot(len)).collect(),
     }
+}
+
+fn words(bytes: usize) -> usize {
+    bytes.div_ceil(WORD)
+}
+
+/// One block per operator that has scratch, alive during it.
+fn scratch_blocks(lens: &[usize]) -> impl Iterator<Item = Block> {
+    let some = lens.iter().enumerate().filter(|(_, len)| **len > 0);
+    some.map(|(i, &len)| Block {
+        size: words(len),
+        first: i,
+        last: i,
+    })
+}
+
+fn place_with(blocks: &[Block], lens: &[usize]) -> Placement {
+    let all: Vec<Block> = blocks.iter().copied().chain(scratch_blocks(lens)).collect();
+    fit::place(&all)
 }

@@ -28,6 +28,8 @@ pub struct Board {
     /// `-C target-feature`, empty for none.
     #[serde(default)]
     pub features: String,
+    /// Kernels of the runtime that this core gets.
+    pub backend: String,
     pub memory: Memory,
     pub timer: Timer,
     pub qemu: Qemu,

@@ -197,7 +197,6 @@ impl Emit<'_> {
             quant: Vec::new(),
             lut: Vec::new(),
             p: [0; 16],
-            scratch_len: 0,
             macs: step.macs,
         }
     }

@@ -46,6 +46,10 @@ pub struct CompileArgs {
     /// Grid of the weights
     #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = ["uniform"])]
     method: String,
+    /// Core that the artifact is aimed at, or host: decides order of weights and scratch memory; it runs on all
+    /// others too, slower [default: as m4]
+    #[arg(long, value_name = "NAME")]
+    core: Option<String>,
     /// Class names: a file with one per line, or a,b,c
     #[arg(long, value_name = "FILE|a,b,c")]
     labels: Option<String>,
@@ -72,6 +76,10 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
     let mut options = CompileOptions {
         method: args.range,
         weights_bits: args.weights,
+        backend: match &args.core {
+            Some(core) => crate::qemu::backend(core)?,
+            None => CompileOptions::default().backend,
+        },
         dead_channels: !args.no_dead_channels,
         labels: args
             .labels

@@ -1,6 +1,7 @@
 //! The cores that board files describe.
 
 use crate::failure::{Failure, Outcome};
+use elastiq::Backend;
 use elastiq_board::Board;
 use std::path::PathBuf;
 
@@ -53,6 +54,26 @@ fn number(name: &str) -> u32 {
     name.trim_start_matches(|c: char| !c.is_ascii_digit())
         .parse()
         .unwrap_or(0)
+}
+
+/// Kernels that an artifact for core `name` is aimed at; `host` is this machine.
+///
+/// # Errors
+/// An unknown core, or a board file with unknown kernels.
+pub fn backend(name: &str) -> Outcome<Backend> {
+    if name == "host" {
+        return Ok(Backend::native());
+    }
+    let core = core(name)?;
+    let found = Backend::ALL.into_iter().find(|b| b.name() == core.backend);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = Backend::ALL.iter().map(|b| b.name()).collect();
+        Failure::input(format!(
+            "board file {name}.toml: no backend `{}` (there are {})",
+            core.backend,
+            names.join(", ")
+        ))
+    })
 }
 
 /// The core called `name`.

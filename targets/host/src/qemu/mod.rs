@@ -14,7 +14,7 @@ pub mod stack;
 mod vfp;
 
 pub use build::{Program, build, build_app, build_runner};
-pub use cores::{Core, core, cores, workspace};
+pub use cores::{Core, backend, core, cores, workspace};
 pub use here::run_here;
 pub use launch::{RunOptions, run, run_app};
 pub use results::{InputReport, OpReport, RunReport};

@@ -1,0 +1,62 @@
+//! Scratch memory: what the kernels of a core want for an operator, and what they get.
+
+use crate::lower::{LOp, Lowered};
+use elastiq::Backend;
+use elastiq::format::OpKind;
+
+/// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
+pub const LIMIT: usize = 4096;
+
+/// Bytes of scratch of one operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Less than this is of no use.
+    pub least: usize,
+    /// More than this is of no use.
+    pub full: usize,
+}
+
+impl Need {
+    /// What to give when `free` bytes cost nothing and [`LIMIT`] may be exceeded only by `least`.
+    pub fn given(self, free: usize) -> usize {
+        let most = free.max(LIMIT).max(self.least);
+        if self.full <= most { self.full } else { most }
+    }
+}
+
+/// What operator `op` wants on `backend`.
+pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
+    let layout = backend.layout();
+    let [_, _, _, c] = net.tensors[op.in0].dims.map(|d| d as usize);
+    let [_, oh, ow, m] = net.tensors[op.out].dims.map(|d| d as usize);
+    let p = op.p.map(usize::from);
+    match op.kind {
+        OpKind::Conv => {
+            let groups = p[8].max(1);
+            let k = p[0] * p[1] * (c / groups);
+            let direct = layout.direct && op.is_plain();
+            let (least, full) = if direct { (0, 0) } else { (1, m / groups) };
+            Need {
+                least: layout.matrix_len(k, least),
+                full: layout.matrix_len(k, full),
+            }
+        }
+        OpKind::Depthwise if layout.plane > 0 => {
+            let len = layout.planes_len([p[0], p[1]], [p[2], p[3]], [p[4], p[5]], [oh, ow]);
+            Need {
+                least: len,
+                full: len,
+            }
+        }
+        OpKind::Dense => {
+            let rows = net.tensors[op.out].len() / m.max(1);
+            let many = if rows > 1 { m } else { 1 };
+            let direct = layout.direct && op.is_plain();
+            Need {
+                least: layout.matrix_len(c, usize::from(!direct)),
+                full: layout.matrix_len(c, if direct { 0 } else { many }),
+            }
+        }
+        _ => Need::default(),
+    }
+}
