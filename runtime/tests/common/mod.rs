@@ -1,7 +1,9 @@
 //! Artifacts written row by row, for tests of the reader and the kernels.
 #![allow(dead_code, reason = "every test uses another part")]
 
+pub mod cases;
 pub mod networks;
+pub mod reference;
 pub mod rng;
 
 use elastiq::format::crc::{Crc, crc32c};
@@ -191,7 +193,7 @@ impl Builder {
         header.scratch_len.set(self.scratch as u32);
         header
             .op_set
-            .set(self.ops.iter().fold(0, |set, op| set | 1 << op.kind));
+            .set(self.ops.iter().fold(0, |set, op| set | OpSet::of(op)));
         header.input_len.set(size(IO_INPUT) as u32);
         header.output_len.set(size(IO_OUTPUT) as u32);
         header.tensors.set(self.tensors.len() as u16);

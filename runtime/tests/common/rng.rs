@@ -28,6 +28,15 @@ impl Rng {
         (0..n).map(|_| self.code()).collect()
     }
 
+    /// Entry of a codebook: any, small ones and the ends of the range more often.
+    pub fn entry(&mut self) -> i16 {
+        match self.below(8) {
+            0 => i16::MIN,
+            1 => i16::MAX,
+            _ => (self.next() as i16) >> self.below(16),
+        }
+    }
+
     /// Even, not negative, of any magnitude.
     pub fn mult(&mut self) -> i32 {
         ((self.next() & 0x7FFF_FFFE) >> self.below(24)) as i32 & !1

@@ -1,5 +1,6 @@
-//! Every operator on random shapes, attributes and contents against a reference written from the definitions:
-//! indices everywhere, arithmetic in `i128`, nothing shared with the kernels.
+//! Operators that have portable kernels only, on random shapes, attributes and contents against a reference written
+//! from the definitions: indices everywhere, arithmetic in `i64`, nothing shared with the kernels. Those with kernels
+//! for single instruction sets are in `tests/backends`.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -7,5 +8,3 @@ mod common;
 mod axis;
 mod elementwise;
 mod movement;
-mod reference;
-mod window;

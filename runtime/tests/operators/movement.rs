@@ -1,7 +1,7 @@
 //! Copy, Transpose, Resize: what moves codes without computing.
 
+use super::common::reference::{Tensor, indices};
 use super::common::{Builder, rng::Rng, run_i8};
-use super::reference::{Tensor, indices};
 use elastiq::format::{FLAG_FILL, OpKind};
 use proptest::prelude::*;
 
