@@ -235,31 +235,104 @@ impl Layout {
             .saturating_add(self.columns_len(k))
     }
 
-    /// Bytes of scratch for the planes of a depthwise convolution: [`PLANE_CHANNELS`] channels, for each the padded
-    /// lines under the window. Lines lie along the longer side of the output. All arguments are `[vertical,
-    /// horizontal]`.
+    /// How a depthwise convolution is spread into planes, if this backend does that. All arguments are
+    /// `[vertical, horizontal]`.
+    pub const fn planes(
+        &self,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        output: [usize; 2],
+    ) -> Option<Planes> {
+        let ([kv, kh], [sv, sh], [ov, oh]) = (kernel, stride, output);
+        let (across, along) = match ov > oh {
+            true => ((kh, sh, oh), (kv, sv, ov)),
+            false => ((kv, sv, ov), (kh, sh, oh)),
+        };
+        let row = match along.0.checked_next_multiple_of(4) {
+            Some(row) => row,
+            None => along.0,
+        };
+        match self.plane {
+            0 => None,
+            plane => Some(Planes {
+                vertical: ov > oh,
+                across: across.0,
+                line: reach(along).saturating_add(PLANE_SLACK) & !3,
+                lines: reach(across),
+                row,
+                plane,
+            }),
+        }
+    }
+
+    /// Fewest bytes of scratch for a depthwise convolution.
     pub const fn planes_len(
         &self,
         kernel: [usize; 2],
         stride: [usize; 2],
-        dilation: [usize; 2],
+        _dilation: [usize; 2],
         output: [usize; 2],
     ) -> usize {
-        let ([kv, kh], [sv, sh], [dv, dh], [ov, oh]) = (kernel, stride, dilation, output);
-        let (across, along, stride, dilation, output) = match ov > oh {
-            true => (kh, kv, sv, dv, ov),
-            false => (kv, kh, sh, dh, oh),
-        };
-        let line = output
-            .saturating_sub(1)
-            .saturating_mul(stride)
-            .saturating_add(along.saturating_sub(1).saturating_mul(dilation))
-            .saturating_add(1 + PLANE_SLACK)
-            & !3;
+        match self.planes(kernel, stride, output) {
+            Some(planes) => planes.least(),
+            None => 0,
+        }
+    }
+}
+
+/// Inputs under the windows of an axis with (kernel, stride, outputs), padding included.
+const fn reach((kernel, stride, output): (usize, usize, usize)) -> usize {
+    output
+        .saturating_sub(1)
+        .saturating_mul(stride)
+        .saturating_add(kernel)
+}
+
+/// Scratch of a depthwise convolution: the taps of [`PLANE_CHANNELS`] channels as `i16`, then lines with the codes of
+/// one channel after the other, [`PLANE_CHANNELS`] of them. As many lines as fit are kept, at least those under the
+/// window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planes {
+    /// Lines lie along the vertical axis: the longer one of the output.
+    pub vertical: bool,
+    /// Kernel size across the lines.
+    pub across: usize,
+    /// Codes of a channel in a line, padding and slack included, a multiple of 4.
+    pub line: usize,
+    /// Lines of the whole input, padding included.
+    pub lines: usize,
+    /// Taps of a channel in a line, rounded up to a multiple of 4.
+    pub row: usize,
+    /// Bytes per code.
+    plane: usize,
+}
+
+impl Planes {
+    /// Bytes of the taps.
+    #[inline(always)]
+    pub const fn taps_len(&self) -> usize {
+        (2 * PLANE_CHANNELS)
+            .saturating_mul(self.across)
+            .saturating_mul(self.row)
+    }
+
+    /// Bytes of scratch with `lines` lines.
+    const fn len(&self, lines: usize) -> usize {
         PLANE_CHANNELS
-            .saturating_mul(across)
-            .saturating_mul(line)
+            .saturating_mul(self.line)
             .saturating_mul(self.plane)
+            .saturating_mul(lines)
+            .saturating_add(self.taps_len())
+    }
+
+    /// Fewest bytes of scratch.
+    pub const fn least(&self) -> usize {
+        self.len(self.across)
+    }
+
+    /// Bytes of scratch for the whole input.
+    pub const fn full(&self) -> usize {
+        self.len(self.lines)
     }
 }
 

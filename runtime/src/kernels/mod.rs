@@ -17,6 +17,7 @@ pub(crate) mod lut;
 pub(crate) mod matrix;
 pub(crate) mod mul;
 pub(crate) mod pieces;
+pub(crate) mod planes;
 pub(crate) mod pool;
 pub(crate) mod prelu;
 pub(crate) mod resize;

@@ -57,6 +57,12 @@ impl Axis {
         self.stride
     }
 
+    /// Padding before the first input.
+    #[inline(always)]
+    pub fn pad(&self) -> usize {
+        self.pad
+    }
+
     /// Taps of output `o` inside the input.
     #[inline]
     pub fn taps(&self, o: usize) -> Taps {
