@@ -4,12 +4,13 @@ use crate::calibrate::{Method, calibrate};
 use crate::import;
 use crate::io::Ports;
 use crate::ir::{self, Graph, passes};
+use crate::lower::format::Formats;
 use crate::lower::{Lowered, lower};
 use crate::pack::{Extras, coding_name, kind_name, pack};
 use crate::plan::{Plan, merge_in_place, plan};
 use crate::verify::{Verification, verify};
 use crate::{Error, Samples};
-use elastiq::format::CODING_LINEAR;
+use elastiq::format::OpRow;
 use elastiq::{Backend, Engine, OpSet};
 use ndarray::{ArrayD, Axis};
 use serde::Serialize;
@@ -20,8 +21,8 @@ use std::path::Path;
 pub struct CompileOptions {
     /// How activation ranges are chosen.
     pub method: Method,
-    /// Bits per weight; 8 is the width that the artifact can hold.
-    pub weights_bits: u8,
+    /// Width and coding of the weights.
+    pub weights: Formats,
     /// Kernels that the artifact is aimed at; it runs on all others too, slower.
     pub backend: Backend,
     /// Remove channels that are constant.
@@ -40,7 +41,7 @@ impl Default for CompileOptions {
     fn default() -> Self {
         CompileOptions {
             method: Method::default(),
-            weights_bits: 8,
+            weights: Formats::default(),
             backend: Backend::Dsp,
             dead_channels: true,
             labels: Vec::new(),
@@ -147,7 +148,7 @@ pub fn compile_graph(
     let ranges = calibrate(&graph, calib, opts.method, &mut |done, total| {
         progress("calibrate", done, total)
     })?;
-    let mut net = lower(&graph, &ranges)?;
+    let mut net = lower(&graph, &ranges, &opts.weights)?;
     merge_in_place(&mut net);
     let plan = plan(&net, opts.backend);
     let mut extras = Extras {
@@ -180,11 +181,14 @@ pub fn compile_graph(
 }
 
 fn check(opts: &CompileOptions) -> Result<(), Error> {
-    match opts.weights_bits {
-        8 => Ok(()),
-        b => Err(Error::input(format!(
-            "weights of {b} bits are not supported, only 8"
+    let formats = [&opts.weights.default]
+        .into_iter()
+        .chain(opts.weights.by_layer.values());
+    match formats.map(|f| f.bits).find(|bits| !(2..=8).contains(bits)) {
+        Some(bits) => Err(Error::input(format!(
+            "weights of {bits} bits are not supported, only 2 to 8"
         ))),
+        None => Ok(()),
     }
 }
 
@@ -240,16 +244,16 @@ fn report(
 ) -> Result<CompileReport, Error> {
     let model =
         elastiq::Model::parse(bytes).map_err(|e| Error::input(format!("artifact: {e:?}")))?;
-    let layer = |(i, op): (usize, &crate::lower::LOp)| LayerReport {
+    let layer = |(i, (op, row)): (usize, (&crate::lower::LOp, &OpRow))| LayerReport {
         name: op.name.clone(),
         op: kind_name(op.kind).to_owned(),
         macs: op.macs,
-        bits: if op.weights.is_empty() { 0 } else { 8 },
-        coding: match op.weights.is_empty() {
-            true => "-".to_owned(),
-            false => coding_name(CODING_LINEAR, 8),
+        bits: op.weights.bits,
+        coding: match row.bits {
+            0 => "-".to_owned(),
+            bits => coding_name(row.coding, bits),
         },
-        weights_bytes: op.weights.len(),
+        weights_bytes: row.weights.len.get() as usize,
         out_shape: net.tensors[op.out].dims,
         sqnr_db: checked.layers.get(i).copied().flatten(),
     };
@@ -262,7 +266,13 @@ fn report(
         file_bytes: bytes.len(),
         macs: net.ops.iter().map(|op| op.macs).sum(),
         macs_imported: 0,
-        layers: net.ops.iter().enumerate().map(layer).collect(),
+        layers: net
+            .ops
+            .iter()
+            .zip(model.ops())
+            .enumerate()
+            .map(layer)
+            .collect(),
         passes: Vec::new(),
         calibration_samples: 0,
         self_test_cases: 0,

@@ -2,14 +2,15 @@
 //!
 //! Per output channel c, with real multiplier `M_c = s_x * s_w[c] / s_y`:
 //! ```text
-//! w[c][i]  = round(w_real / s_w[c])                      s_w[c] = max |w_real| / 127, or what the file says
-//! bias[c]  = round(b / (s_x * s_w[c])) - z_x * sum_i (w[c][i] - z_w)
+//! w[c][i]  = the integer weight next to w_real / s_w[c] that the format has; the file's where it fixes int8 codes
+//! bias[c]  = round(b / (s_x * s_w[c])) - z_x * sum_i w[c][i]
 //! m[c]     = 2 * round(2^31 * M_c / 2^l)                 one l for the op, from the largest M_c
-//! proof    : (|bias[c]| + sum_i |w[c][i] - z_w| * 128) * 2^max(l, 0) <= 2^31 - 1
+//! proof    : (|bias[c]| + sum_i |w[c][i]| * 128) * 2^max(l, 0) <= 2^31 - 1
 //! ```
 //! A channel whose multiplier would lose precision, or whose bias would not fit, gets a larger `s_w[c]`: its weights
 //! are then too small to matter next to the output's step.
 
+use super::format::{Coding, Grid, Levels, WeightFormat};
 use super::quant::{LEAST, Quant, mult, shift_for};
 use crate::Error;
 use crate::ir::{FileQuant, Value};
@@ -18,11 +19,30 @@ use crate::ir::{FileQuant, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// `[m][k]` codes.
-    pub weights: Vec<i8>,
-    pub w_zero: i16,
+    pub codes: Codes,
     /// `(bias, mult)` per output channel.
     pub quant: Vec<(i32, i32)>,
     pub shift: i8,
+}
+
+/// Weight codes and what they stand for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Codes {
+    /// One code each: two's complement, or an index into `book`.
+    pub codes: Vec<i8>,
+    /// Bits of a code; 0 without weights.
+    pub bits: u8,
+    /// Zero points: one, or one per output channel. Empty for codebooks.
+    pub zeros: Vec<i16>,
+    /// Values by code; empty on a linear grid.
+    pub book: Vec<i16>,
+}
+
+impl Codes {
+    /// Whether kernels can use the codes as weights: 8 bits, linear, symmetric.
+    pub fn is_plain(&self) -> bool {
+        self.bits == 8 && self.book.is_empty() && self.zeros == [0]
+    }
 }
 
 /// Codes of the weights before biases and multipliers are known.
@@ -32,33 +52,27 @@ pub struct Weights {
     real: Vec<Vec<f64>>,
     /// Codes minus zero point that the file fixes, `[m][k]`.
     fixed: Option<Vec<Vec<f64>>>,
-    scale: Vec<f64>,
-    zero: i32,
+    grid: Grid,
+    bits: u8,
 }
 
-/// Weight codes reach `-LIMIT..=LIMIT`.
-const LIMIT: f64 = 127.0;
-
 impl Weights {
-    /// Symmetric per-channel weights: the largest magnitude of a channel gets code 127.
-    pub fn symmetric(real: Vec<Vec<f64>>) -> Weights {
-        let scale = real
-            .iter()
-            .map(|row| row.iter().fold(0.0, |m: f64, v| m.max(v.abs())) / LIMIT)
-            .collect();
+    /// Weights `[m][k]` in `format`.
+    pub fn new(real: Vec<Vec<f64>>, format: WeightFormat) -> Weights {
         Weights {
+            grid: Grid::of(&real, format),
             real,
             fixed: None,
-            scale,
-            zero: 0,
+            bits: format.bits,
         }
     }
 
-    /// Weights of a constant `[m, ..]`, keeping codes, scales and zero points that the file fixes.
+    /// Weights of a constant `[m, ..]`. 8-bit linear weights keep codes, scales and zero points that the file fixes.
     ///
     /// # Errors
-    /// Values that are not finite and quantizations other than per tensor or per output channel with one zero point.
-    pub fn of_value(value: &Value) -> Result<Weights, Error> {
+    /// Values that are not finite, and for 8 bits quantizations of the file other than per tensor or per output
+    /// channel with one zero point.
+    pub fn of_value(value: &Value, format: WeightFormat) -> Result<Weights, Error> {
         let data = value
             .constant
             .as_ref()
@@ -74,8 +88,10 @@ impl Weights {
         }
         let real: Vec<Vec<f64>> = flat.chunks(k).map(<[f64]>::to_vec).collect();
         match &value.quant {
-            None => Ok(Weights::symmetric(real)),
-            Some(q) => Weights::from_file(real, q),
+            Some(q) if format.bits == 8 && format.coding == Coding::Linear => {
+                Weights::from_file(real, q)
+            }
+            _ => Ok(Weights::new(real, format)),
         }
     }
 
@@ -119,35 +135,42 @@ impl Weights {
             }
             fixed.push(codes);
         }
+        let zero = zero as i16;
         Ok(Weights {
             real,
             fixed: Some(fixed),
-            scale,
-            zero,
+            grid: Grid {
+                scale,
+                levels: Levels::Linear {
+                    lo: -128,
+                    hi: 127,
+                    zeros: vec![zero],
+                },
+            },
+            bits: 8,
         })
     }
 
-    /// Codes minus zero point of channel `c` at scale `s`.
-    fn codes(&self, c: usize, s: f64) -> Vec<i32> {
+    /// Codes and integer weights of channel `c` at scale `s`.
+    fn codes(&self, c: usize, s: f64) -> (Vec<i8>, Vec<i32>) {
+        if self.is_dead(c) {
+            let n = self.real[c].len();
+            return (vec![self.grid.zero_code(c); n], vec![0; n]);
+        }
         match &self.fixed {
-            // Codes of the file stay as they are unless the scale had to grow.
-            Some(fixed) if s == self.scale[c] => fixed[c].iter().map(|&v| v as i32).collect(),
+            // What the file fixes; scaled down where the scale had to grow.
             Some(fixed) => {
-                let grown = |v: &f64| (v * self.scale[c] / s).round() as i32;
-                fixed[c].iter().map(grown).collect()
+                let row: Vec<f64> = fixed[c].iter().map(|v| v * self.grid.scale[c]).collect();
+                self.grid.codes(c, &row, s)
             }
-            None if s == 0.0 => vec![0; self.real[c].len()],
-            None => self.real[c]
-                .iter()
-                .map(|v| (v / s).round().clamp(-LIMIT, LIMIT) as i32)
-                .collect(),
+            None => self.grid.codes(c, &self.real[c], s),
         }
     }
 
     fn is_dead(&self, c: usize) -> bool {
         match &self.fixed {
             Some(fixed) => fixed[c].iter().all(|&v| v == 0.0),
-            None => self.scale[c] == 0.0,
+            None => self.grid.scale[c] == 0.0,
         }
     }
 }
@@ -161,7 +184,7 @@ pub fn linear(w: &Weights, bias: &[f64], x: Quant, y: Quant) -> Result<Linear, E
     if let Some(c) = bias.iter().position(|b| !b.is_finite()) {
         return Err(Error::input(format!("channel {c}: the bias is not finite")));
     }
-    let mut scale = w.scale.clone();
+    let mut scale = w.grid.scale.clone();
     let live = (0..scale.len())
         .filter(|&c| !w.is_dead(c))
         .map(|c| scale[c])
@@ -197,24 +220,28 @@ pub fn linear(w: &Weights, bias: &[f64], x: Quant, y: Quant) -> Result<Linear, E
     }
     l = shift_for(largest(&scale)).ok_or_else(|| too_large(&scale))?;
 
-    let mut weights = Vec::new();
+    let mut codes = Vec::new();
     let mut quant = Vec::with_capacity(scale.len());
     for (c, &s) in scale.iter().enumerate() {
-        let codes = if w.is_dead(c) {
-            vec![0; w.real[c].len()]
-        } else {
-            w.codes(c, s)
-        };
+        let (row, weights) = w.codes(c, s);
         let b = (bias.get(c).copied().unwrap_or(0.0) / (x.s() * s)).round() as i64;
-        let folded = b - i64::from(x.zero) * codes.iter().map(|&v| i64::from(v)).sum::<i64>();
-        prove(folded, &codes, l).map_err(|e| e.within(format!("channel {c}")))?;
+        let folded = b - i64::from(x.zero) * weights.iter().map(|&v| i64::from(v)).sum::<i64>();
+        prove(folded, &weights, l).map_err(|e| e.within(format!("channel {c}")))?;
         let m = mult(ratio * s, l).ok_or_else(|| too_large(&scale))?;
         quant.push((folded as i32, m));
-        weights.extend(codes.iter().map(|&v| (v + w.zero) as i8));
+        codes.extend(row);
     }
+    let (zeros, book) = match &w.grid.levels {
+        Levels::Linear { zeros, .. } => (zeros.clone(), Vec::new()),
+        Levels::Book(book) => (Vec::new(), book.clone()),
+    };
     Ok(Linear {
-        weights,
-        w_zero: w.zero as i16,
+        codes: Codes {
+            codes,
+            bits: w.bits,
+            zeros,
+            book,
+        },
         quant,
         shift: l,
     })
@@ -255,11 +282,11 @@ mod tests {
 
     fn run(lin: &Linear, k: usize, c: usize, x: &[i8], y: Quant) -> i8 {
         let (bias, m) = lin.quant[c];
-        let row = &lin.weights[c * k..][..k];
+        let row = &lin.codes.codes[c * k..][..k];
         let sum = row
             .iter()
             .zip(x)
-            .map(|(&w, &x)| (i32::from(w) - i32::from(lin.w_zero)) * i32::from(x))
+            .map(|(&w, &x)| (i32::from(w) - i32::from(lin.codes.zeros[0])) * i32::from(x))
             .sum::<i32>();
         spec::requant(bias + sum, m, lin.shift, y.zero, -128, 127)
     }
@@ -279,13 +306,13 @@ mod tests {
             })
             .collect();
         let bias = [0.3, -0.2, 1.0, 2.0, -3.0, 0.0];
-        let w = Weights::symmetric(real);
+        let w = Weights::new(real, WeightFormat::default());
         let lin = linear(&w, &bias, X, Y).unwrap();
         for _ in 0..2000 {
             let x: Vec<i8> = (0..k).map(|_| rng.random_range(-128..=127)).collect();
             for (c, bias) in bias.iter().enumerate() {
                 // Against the weights as quantized where that is by abs-max, else against the real ones.
-                let s = w.scale[c];
+                let s = w.grid.scale[c];
                 let coarse = |v: f64| {
                     if s * X.s() / Y.s() > LEAST * 64.0 {
                         (v / s).round() * s
@@ -323,7 +350,7 @@ mod tests {
     #[test]
     fn too_many_inputs_are_refused_by_channel() {
         let k = 140_000;
-        let w = Weights::symmetric(vec![vec![0.0; k], vec![0.5; k]]);
+        let w = Weights::new(vec![vec![0.0; k], vec![0.5; k]], WeightFormat::default());
         let message = linear(&w, &[0.0, 0.0], X, Y).unwrap_err().to_string();
         assert!(
             message.starts_with("channel 1:") && message.contains("32 bits"),
@@ -346,10 +373,10 @@ mod tests {
             .collect();
         let lin = linear(&Weights::from_file(real, &q).unwrap(), &[0.0, 0.0], X, Y).unwrap();
         assert_eq!(
-            lin.weights,
+            lin.codes.codes,
             codes.concat().iter().map(|&c| c as i8).collect::<Vec<_>>()
         );
-        assert_eq!(lin.w_zero, 3);
+        assert_eq!(lin.codes.zeros, [3]);
         let mixed = FileQuant {
             zero: vec![3, 4],
             ..q
@@ -362,7 +389,7 @@ mod tests {
 
     #[test]
     fn huge_multipliers_are_refused_by_channel() {
-        let w = Weights::symmetric(vec![vec![1.0], vec![1e9]]);
+        let w = Weights::new(vec![vec![1.0], vec![1e9]], WeightFormat::default());
         let message = linear(&w, &[0.0, 0.0], X, Y).unwrap_err().to_string();
         assert!(message.starts_with("channel 1:"), "{message}");
     }

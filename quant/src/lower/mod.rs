@@ -5,6 +5,7 @@
 //! is proven here to stay inside `i32`; what cannot be kept is refused with the node's and channel's name.
 
 mod emit;
+pub mod format;
 mod func;
 pub mod linear;
 pub mod params;
@@ -16,6 +17,8 @@ use crate::Error;
 use crate::calibrate::Ranges;
 use crate::ir::{Graph, ValueId};
 use elastiq::format::OpKind;
+use format::Formats;
+use linear::Codes;
 use quant::Quant;
 
 /// A tensor of the integer network. Dimensions are padded to rank 4 with ones on the left.
@@ -74,8 +77,8 @@ pub struct LOp {
     pub out: usize,
     pub lo: i8,
     pub hi: i8,
-    pub w_zero: i16,
-    pub weights: Vec<i8>,
+    /// Weights in the order of [`elastiq::format::OpKind`].
+    pub weights: Codes,
     /// `(bias, mult)` per row.
     pub quant: Vec<(i32, i32)>,
     pub lut: Vec<u8>,
@@ -85,11 +88,6 @@ pub struct LOp {
 }
 
 impl LOp {
-    /// Whether kernels can use the weights as they are: 8 bits, symmetric.
-    pub fn is_plain(&self) -> bool {
-        self.w_zero == 0
-    }
-
     /// Tensors that the operator reads.
     pub fn inputs(&self) -> impl Iterator<Item = usize> + use<> {
         std::iter::once(self.in0).chain(self.in1)
@@ -116,12 +114,12 @@ impl Lowered {
     }
 }
 
-/// Lower `graph` with the activation ranges of its calibration.
+/// Lower `graph` with the activation ranges of its calibration and the weight formats of its layers.
 ///
 /// # Errors
-/// Names the node (and channel) that has no integer form, or whose arithmetic does not fit 32 bits.
-pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<Lowered, Error> {
+/// Formats for layers that do not exist. Names the node (and channel) that has no integer form, or whose arithmetic does not fit 32 bits.
+pub fn lower(graph: &Graph, ranges: &Ranges, formats: &Formats) -> Result<Lowered, Error> {
     let steps = steps::steps(graph)?;
     let params = params::assign(graph, &steps, ranges)?;
-    emit::emit(graph, &steps, &params)
+    emit::emit(graph, &steps, &params, formats)
 }

@@ -3,6 +3,7 @@
 mod frame;
 mod meta;
 mod tables;
+mod weights;
 
 pub use meta::{Meta, MetaLayer, MetaPort};
 
@@ -11,8 +12,8 @@ use crate::ir::{Graph, Port};
 use crate::lower::{Lowered, Place, Tensor};
 use crate::plan::{Plan, Spot};
 use elastiq::format::{
-    CODING_CODEBOOK, CODING_LINEAR, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE,
-    ORDER_ROWS, OpKind, OpRow, PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
+    CODING_CODEBOOK, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, ORDER_ROWS,
+    OpKind, OpRow, PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
 };
 use elastiq::{Model, OpSet};
 use frame::Section;
@@ -41,7 +42,7 @@ const LUT_ALIGN: usize = 4;
 /// A network beyond the limits of the format (65,534 tensors, 4 GiB). That the reader refuses the result would
 /// be a defect of this crate, and is reported as one.
 pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Result<Vec<u8>, Error> {
-    let mut weights = Blobs::new(elastiq::format::ALIGN);
+    let mut blobs = Blobs::new(elastiq::format::ALIGN);
     let mut luts = Blobs::new(LUT_ALIGN);
     let mut quant = Rows::default();
     let ops = net
@@ -49,23 +50,24 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         .iter()
         .zip(&plan.scratch)
         .map(|(op, &(scratch_off, scratch_len))| {
-            let bytes: Vec<u8> = op.weights.iter().map(|&w| w as u8).collect();
+            let w = weights::pack(net, op, plan.backend);
+            let lut = if w.lut.is_empty() { &op.lut } else { &w.lut };
             Ok(OpRow {
                 kind: op.kind as u8,
-                flags: op.flags,
-                coding: CODING_LINEAR,
+                flags: op.flags | w.flags,
+                coding: w.coding,
                 shift: op.shift,
                 in0: index(op.in0)?.into(),
                 in1: op.in1.map_or(Ok(0), index)?.into(),
                 out: index(op.out)?.into(),
                 lo: op.lo,
                 hi: op.hi,
-                w_zero: op.w_zero.into(),
-                bits: if op.weights.is_empty() { 0 } else { 8 },
-                order: ORDER_ROWS,
-                weights: weights.add(&bytes)?,
+                w_zero: w.w_zero.into(),
+                bits: w.bits,
+                order: w.order,
+                weights: blobs.add(&w.bytes)?,
                 quant: quant.add(&op.quant)?,
-                lut: luts.add(&op.lut)?,
+                lut: luts.add(lut)?,
                 scratch: span(scratch_off, scratch_len)?,
                 p: op.p.map(Into::into),
             })
@@ -73,7 +75,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         .collect::<Result<Vec<OpRow>, Error>>()?;
     let mut tensors = Vec::with_capacity(net.tensors.len());
     for (i, tensor) in net.tensors.iter().enumerate() {
-        tensors.push(tensor_row(net, plan, i, tensor, &mut weights)?);
+        tensors.push(tensor_row(net, plan, i, tensor, &mut blobs)?);
     }
     let (io, strings) = ports(net, graph, &extras.labels)?;
     let meta = serde_json::to_string(&describe(net, plan, graph, extras))
@@ -89,7 +91,7 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         section(SectionKind::Ops, ops.as_bytes()),
         section(SectionKind::Quant, quant.rows().as_bytes()),
         section(SectionKind::Luts, luts.bytes()),
-        section(SectionKind::Weights, weights.bytes()),
+        section(SectionKind::Weights, blobs.bytes()),
         section(SectionKind::Io, io.as_bytes()),
         section(SectionKind::Strings, strings.as_bytes()),
         section(SectionKind::SelfTest, &self_test(&extras.self_test)),
@@ -148,7 +150,7 @@ fn tensor_row(
     plan: &Plan,
     i: usize,
     tensor: &Tensor,
-    weights: &mut Blobs,
+    blobs: &mut Blobs,
 ) -> Result<TensorRow, Error> {
     let root = net.root(i);
     let spot = plan.spots[root].unwrap_or(Spot {
@@ -159,7 +161,7 @@ fn tensor_row(
     let (off, place) = match &tensor.place {
         Place::Const(codes) => {
             let bytes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
-            (weights.add(&bytes)?.off, PLACE_CONST)
+            (blobs.add(&bytes)?.off, PLACE_CONST)
         }
         Place::Arena | Place::View(_) => (long(spot.off)?.into(), PLACE_ARENA),
     };

@@ -29,6 +29,8 @@ pub struct Spot {
 /// Placement of all storages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// Kernels that scratch and weight order are for.
+    pub backend: Backend,
     /// Per tensor; `None` for views and constants.
     pub spots: Vec<Option<Spot>>,
     /// Byte offset and length of the scratch of each operator.
@@ -114,11 +116,11 @@ fn first_uses(net: &Lowered) -> Vec<usize> {
 /// what is free beside the tensors that live during it.
 pub fn plan(net: &Lowered, backend: Backend) -> Plan {
     let needs: Vec<Need> = net.ops.iter().map(|op| need(net, op, backend)).collect();
-    plan_with(net, &needs)
+    plan_with(net, backend, &needs)
 }
 
 /// [`plan`] with given needs, one per operator.
-pub fn plan_with(net: &Lowered, needs: &[Need]) -> Plan {
+pub fn plan_with(net: &Lowered, backend: Backend, needs: &[Need]) -> Plan {
     let (first, last) = (first_uses(net), last_uses(net));
     let owners: Vec<usize> = (0..net.tensors.len())
         .filter(|&t| net.tensors[t].place == Place::Arena)
@@ -172,6 +174,7 @@ pub fn plan_with(net: &Lowered, needs: &[Need]) -> Plan {
         .chain(scratch_blocks(&lens))
         .collect();
     Plan {
+        backend,
         spots,
         arena_len: full.height * WORD,
         bound: fit::bound(&all) * WORD,

@@ -34,7 +34,7 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
         OpKind::Conv => {
             let groups = p[8].max(1);
             let k = p[0] * p[1] * (c / groups);
-            let direct = layout.direct && op.is_plain();
+            let direct = layout.direct && op.weights.is_plain();
             let (least, full) = if direct { (0, 0) } else { (1, m / groups) };
             Need {
                 least: layout.matrix_len(k, least),
@@ -51,7 +51,7 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
         OpKind::Dense => {
             let rows = net.tensors[op.out].len() / m.max(1);
             let many = if rows > 1 { m } else { 1 };
-            let direct = layout.direct && op.is_plain();
+            let direct = layout.direct && op.weights.is_plain();
             Need {
                 least: layout.matrix_len(c, usize::from(!direct)),
                 full: layout.matrix_len(c, if direct { 0 } else { many }),

@@ -326,7 +326,7 @@ fn what_has_no_integer_form_is_refused_by_name() {
     let d = n.op(Op::Dense, &[x, w], &[1, 2]);
     n.output(d);
     let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
-    let message = elastiq_quant::lower::lower(&n.graph, &ranges)
+    let message = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default())
         .err()
         .unwrap()
         .to_string();
@@ -373,7 +373,7 @@ fn quantization_of_the_file_is_kept() {
         kinds(&built.net),
         [OpKind::Conv, OpKind::MaxPool, OpKind::Lut]
     );
-    assert_eq!(built.net.ops[0].weights, [3, -4, 100, 127, -128, 0]);
+    assert_eq!(built.net.ops[0].weights.codes, [3, -4, 100, 127, -128, 0]);
     let q = |v: ValueId| {
         built
             .net
@@ -432,7 +432,7 @@ fn broadcast_beyond_rank_four_is_refused() {
     let s = n.op(Op::Add, &[x, y], &[2, 2, 1, 1, 2]);
     n.output(s);
     let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
-    let message = elastiq_quant::lower::lower(&n.graph, &ranges)
+    let message = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default())
         .err()
         .unwrap()
         .to_string();

@@ -200,12 +200,12 @@ fn scratch_is_placed_beside_what_is_alive() {
     let ranges =
         elastiq_quant::calibrate::calibrate(&n.graph, &samples, Default::default(), &mut |_, _| {})
             .unwrap();
-    let net = elastiq_quant::lower::lower(&n.graph, &ranges).unwrap();
+    let net = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default()).unwrap();
     let need = |len| elastiq_quant::plan::Need {
         least: len,
         full: len,
     };
-    let plan = elastiq_quant::plan::plan_with(&net, &[need(100), need(30)]);
+    let plan = elastiq_quant::plan::plan_with(&net, elastiq::Backend::Dsp, &[need(100), need(30)]);
     assert_eq!(
         (plan.arena_len, plan.scratch_len, plan.bound),
         (64 + 128 + 100, 100, 64 + 128 + 100)

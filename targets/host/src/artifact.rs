@@ -165,18 +165,16 @@ pub fn coding_name(op: &OpRow) -> String {
 
 /// Multiply-accumulates of an operator: every weight of an output channel once per element of that channel.
 pub fn macs(model: &Model<'_>, op: &OpRow) -> u64 {
-    let weighted = matches!(
-        OpKind::from_u8(op.kind),
-        Some(OpKind::Conv | OpKind::Depthwise | OpKind::Dense)
-    );
-    let (out, rows) = (
-        &model.tensors()[usize::from(op.out.get())],
-        u64::from(op.quant.len.get()),
-    );
-    if !weighted || rows == 0 {
-        return 0;
-    }
-    elements(out) as u64 * (u64::from(op.weights.len.get()) / rows)
+    let tensor = |i: u16| &model.tensors()[usize::from(i)];
+    let [kh, kw, .., groups] = [0, 1, 8].map(|i| u64::from(op.p[i].get()));
+    let channels = u64::from(tensor(op.in0.get()).dims[3].get());
+    let each = match OpKind::from_u8(op.kind) {
+        Some(OpKind::Conv) => kh * kw * channels / groups.max(1),
+        Some(OpKind::Depthwise) => kh * kw,
+        Some(OpKind::Dense) => channels,
+        _ => 0,
+    };
+    elements(tensor(op.out.get())) as u64 * each
 }
 
 /// Runs a model again and again in one arena.

@@ -2,7 +2,8 @@
 
 mod moving;
 
-use super::linear::{Linear, Weights, linear};
+use super::format::{Formats, WeightFormat};
+use super::linear::{Codes, Linear, Weights, linear};
 use super::params::{Params, from_file};
 use super::quant::{Quant, bounds};
 use super::steps::{Kind, Step, Steps};
@@ -13,10 +14,30 @@ use elastiq::format::{FLAG_SELECT_LAST, OpKind};
 use std::collections::HashMap;
 
 /// Write operators for all steps.
-pub fn emit(graph: &Graph, steps: &Steps, params: &Params) -> Result<Lowered, Error> {
+pub fn emit(
+    graph: &Graph,
+    steps: &Steps,
+    params: &Params,
+    formats: &Formats,
+) -> Result<Lowered, Error> {
+    let weighty = |s: &&Step| matches!(s.kind, Kind::Conv { .. } | Kind::Dense { .. });
+    let named = |name: &String| steps.steps.iter().filter(weighty).any(|s| s.name == *name);
+    if let Some(name) = formats.by_layer.keys().find(|name| !named(name)) {
+        let names: Vec<&str> = steps
+            .steps
+            .iter()
+            .filter(weighty)
+            .map(|s| &*s.name)
+            .collect();
+        return Err(Error::input(format!(
+            "no layer with weights is called '{name}' (there are {})",
+            names.join(", ")
+        )));
+    }
     let mut e = Emit {
         graph,
         params,
+        formats,
         out: Lowered::default(),
         tensors: HashMap::new(),
     };
@@ -42,6 +63,7 @@ pub fn emit(graph: &Graph, steps: &Steps, params: &Params) -> Result<Lowered, Er
 struct Emit<'a> {
     graph: &'a Graph,
     params: &'a Params,
+    formats: &'a Formats,
     out: Lowered,
     tensors: HashMap<ValueId, usize>,
 }
@@ -192,8 +214,7 @@ impl Emit<'_> {
             out,
             lo,
             hi,
-            w_zero: 0,
-            weights: Vec::new(),
+            weights: Codes::default(),
             quant: Vec::new(),
             lut: Vec::new(),
             p: [0; 16],
@@ -218,14 +239,15 @@ impl Emit<'_> {
                 groups,
                 weights,
                 bias,
-            } => self.conv(&mut op, window, *groups, *weights, *bias)?,
+            } => self.conv(&mut op, window, *groups, (*weights, *bias))?,
             Kind::Dense { weights, bias } => {
                 op.kind = OpKind::Dense;
-                let lin = self.linear(*weights, *bias, qx, qy)?;
+                let lin = self.linear(&step.name, (*weights, *bias), qx, qy)?;
                 fill(&mut op, lin);
             }
             Kind::Affine { gain, offset } => {
-                let weights = Weights::symmetric(gain.iter().map(|&g| vec![g]).collect());
+                let gain = gain.iter().map(|&g| vec![g]).collect();
+                let weights = Weights::new(gain, WeightFormat::default());
                 fill(&mut op, linear(&weights, offset, qx, qy)?);
                 op.kind = OpKind::Depthwise;
                 op.p = u16s([1, 1, 1, 1, 1, 1, 0, 0])?;
@@ -306,12 +328,13 @@ impl Emit<'_> {
 
     fn linear(
         &self,
-        weights: ValueId,
-        bias: Option<ValueId>,
+        layer: &str,
+        (weights, bias): (ValueId, Option<ValueId>),
         x: Quant,
         y: Quant,
     ) -> Result<Linear, Error> {
-        let w = Weights::of_value(self.graph.value(weights))?;
+        let format = self.formats.of(layer);
+        let w = Weights::of_value(self.graph.value(weights), format)?;
         let data = bias.and_then(|b| self.graph.value(b).constant.as_ref());
         let bias: Vec<f64> =
             data.map_or_else(Vec::new, |b| b.iter().map(|&v| f64::from(v)).collect());
@@ -323,11 +346,11 @@ impl Emit<'_> {
         op: &mut LOp,
         window: &Window,
         groups: usize,
-        weights: ValueId,
-        bias: Option<ValueId>,
+        params: (ValueId, Option<ValueId>),
     ) -> Result<(), Error> {
         let (x, y) = (self.quant(op.in0), self.quant(op.out));
-        fill(op, self.linear(weights, bias, x, y)?);
+        let lin = self.linear(&op.name, params, x, y)?;
+        fill(op, lin);
         let c = self.out.tensors[op.in0].dims[3] as usize;
         op.kind = if groups == c && c > 1 {
             OpKind::Depthwise
@@ -338,12 +361,12 @@ impl Emit<'_> {
         if op.kind == OpKind::Depthwise {
             let (m, taps) = (op.quant.len(), window.kernel[0] * window.kernel[1]);
             let by_tap = (0..taps).flat_map(|t| (0..m).map(move |o| o * taps + t));
-            op.weights = by_tap.map(|i| op.weights[i]).collect();
+            op.weights.codes = by_tap.map(|i| op.weights.codes[i]).collect();
         }
         Ok(())
     }
 }
 
 fn fill(op: &mut LOp, lin: Linear) {
-    (op.weights, op.w_zero, op.quant, op.shift) = (lin.weights, lin.w_zero, lin.quant, lin.shift);
+    (op.weights, op.quant, op.shift) = (lin.codes, lin.quant, lin.shift);
 }

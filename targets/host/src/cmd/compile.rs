@@ -11,6 +11,7 @@ use elastiq_quant::calibrate::Method;
 use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, compile_graph};
 use elastiq_quant::import;
 use elastiq_quant::ir::Graph;
+use elastiq_quant::lower::format::{Formats, WeightFormat};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +41,12 @@ pub struct CompileArgs {
     /// minmax, percentile:P (50 < P <= 100) or mse
     #[arg(long, value_name = "HOW", default_value = "mse", value_parser = parse_range)]
     range: Method,
-    /// Bits per weight
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bits)]
-    weights: u8,
+    /// Bits per weight, 2 to 8, and further any of codebook, asymmetric, per-tensor
+    #[arg(long, value_name = "BITS[,HOW]", default_value = "8")]
+    weights: WeightFormat,
+    /// The same for one layer, by the name of its node
+    #[arg(long, value_name = "NAME=BITS[,HOW]", value_parser = parse_layer)]
+    layer_weights: Vec<(String, WeightFormat)>,
     /// Grid of the weights
     #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = ["uniform"])]
     method: String,
@@ -75,7 +79,10 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
     check_writable(&args.output)?;
     let mut options = CompileOptions {
         method: args.range,
-        weights_bits: args.weights,
+        weights: Formats {
+            default: args.weights,
+            by_layer: args.layer_weights.iter().cloned().collect(),
+        },
         backend: match &args.core {
             Some(core) => crate::qemu::backend(core)?,
             None => CompileOptions::default().backend,
@@ -278,12 +285,11 @@ fn parse_range(text: &str) -> Result<Method, String> {
     }
 }
 
-fn parse_bits(text: &str) -> Result<u8, String> {
-    match text.parse::<u8>() {
-        Ok(8) => Ok(8),
-        Ok(2..8) => Err("widths below 8 are not available yet".into()),
-        _ => Err("expected 8".into()),
-    }
+fn parse_layer(text: &str) -> Result<(String, WeightFormat), String> {
+    let (name, format) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("expected NAME=BITS[,HOW], got `{text}`"))?;
+    Ok((name.to_string(), format.parse()?))
 }
 
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
@@ -333,6 +339,7 @@ mod tests {
         assert!(parse_range("percentile:10").is_err() && parse_range("max").is_err());
         assert_eq!(parse_shape("a=b=1,3"), Ok(("a=b".into(), vec![1, 3])));
         assert!(parse_shape("x=1,0").is_err() && parse_shape("x").is_err());
-        assert!(parse_bits("4").is_err_and(|e| e.contains("not available yet")));
+        assert_eq!(parse_layer("a=b=4").unwrap().0, "a=b");
+        assert!(parse_layer("a=b=1").is_err() && parse_layer("4").is_err());
     }
 }

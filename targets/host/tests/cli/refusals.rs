@@ -179,9 +179,15 @@ fn bad_arguments_are_refused() {
     let with = |more: &[&'static str]| [&compile("cancer.onnx", "train.npz")[..], more].concat();
     refused(
         &folder,
-        &with(&["--weights", "4"]),
+        &with(&["--weights", "4,book"]),
         "--weights",
-        "widths below 8 are not available yet",
+        "none of codebook, asymmetric, per-tensor",
+    );
+    refused(
+        &folder,
+        &with(&["--layer-weights", "nowhere=4"]),
+        "nowhere",
+        "no layer with weights",
     );
     refused(&folder, &with(&["--weights", "9"]), "--weights", "");
     refused(
