@@ -1,10 +1,11 @@
-//! Damaged artifacts: refused, or run to the end. Never a panic, never out of bounds, never without end.
+//! Damaged artifacts: refused, or run to the end. Never a panic, never out of bounds, never without end, and the same
+//! bytes from every backend.
 
 mod common;
 
 use common::{networks, rng::Rng, seal};
 use elastiq::format::*;
-use elastiq::{Engine, LoadErrorKind, Model, OpSet};
+use elastiq::{Backend, Engine, LoadErrorKind, Model, OpSet};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -38,18 +39,10 @@ impl Tally {
             self.skipped += 1;
             return;
         }
-        let mut rng = Rng(bytes.len() as u64);
-        let mut arena = vec![0; model.arena_len()];
-        let mut session = engine.start(&mut arena).unwrap();
-        for i in 0..model.inputs().count() {
-            session.input_mut(i).unwrap().fill_with(|| rng.next() as u8);
-        }
-        while let Some(op) = session.step().unwrap() {
-            let out = model.ops()[usize::from(op)].out.get();
-            assert!(session.tensor(out).is_some());
-        }
-        for (i, io) in model.outputs().enumerate() {
-            assert_eq!(session.output(i).unwrap().len(), io.len);
+        let portable = run(engine.with_backend(Backend::Portable), bytes.len());
+        for backend in Backend::available().skip(1) {
+            let got = run(engine.with_backend(backend), bytes.len());
+            assert_eq!(got, portable, "{}", backend.name());
         }
         for (input, output) in model.self_test_cases().take(2) {
             assert_eq!(input.len(), model.inputs().map(|io| io.len).sum::<usize>());
@@ -62,13 +55,36 @@ impl Tally {
     }
 }
 
+/// All output bytes for inputs made from `seed`.
+fn run(engine: Engine<'_, { OpSet::ALL }>, seed: usize) -> Vec<u8> {
+    let model = engine.model();
+    let mut rng = Rng(seed as u64);
+    let mut arena = vec![0; model.arena_len()];
+    let mut session = engine.start(&mut arena).unwrap();
+    for i in 0..model.inputs().count() {
+        session.input_mut(i).unwrap().fill_with(|| rng.next() as u8);
+    }
+    while let Some(op) = session.step().unwrap() {
+        let out = model.ops()[usize::from(op)].out.get();
+        assert!(session.tensor(out).is_some());
+    }
+    let mut bytes = vec![];
+    for (i, io) in model.outputs().enumerate() {
+        let output = session.output(i).unwrap();
+        assert_eq!(output.len(), io.len);
+        bytes.extend(output);
+    }
+    bytes
+}
+
 /// Upper bound of the cells that the kernels visit.
 fn work(model: &Model<'_>) -> u64 {
     let dims = |t: u16| model.tensors()[usize::from(t)].shape().unwrap();
     let size = |t: u16| dims(t).iter().product::<usize>() as u64;
     let cost = |op: &OpRow| {
         let taps = match OpKind::from_u8(op.kind).unwrap() {
-            OpKind::Conv | OpKind::Dense => u64::from(op.weights.len.get()),
+            // Up to four codes in a byte.
+            OpKind::Conv | OpKind::Dense => u64::from(op.weights.len.get()) * 4,
             OpKind::Depthwise | OpKind::MaxPool | OpKind::AvgPool => {
                 u64::from(op.p[0].get()) * u64::from(op.p[1].get())
             }

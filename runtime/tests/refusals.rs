@@ -221,7 +221,7 @@ fn overlaps() {
 #[test]
 fn operators() {
     classifier(Kind::OpKind, |b| op(b, 0).kind = 14);
-    classifier(Kind::OpKind, |b| op(b, 0).coding = 1);
+    classifier(Kind::OpKind, |b| op(b, 3).coding = 1);
     classifier(Kind::OpKind, |b| op(b, 0).flags = 1);
     classifier(Kind::Operand, |b| op(b, 0).in0.set(500));
     pipeline(Kind::Operand, |b| op(b, 5).out.set(2));
@@ -261,6 +261,100 @@ fn operators() {
     pipeline(Kind::Param, |b| op(b, 4).p[13].set(5));
     pipeline(Kind::Param, |b| op(b, 7).p[9].set(u16::MAX));
     pipeline(Kind::Shape, |b| op(b, 2).p[1].set(2));
+}
+
+/// Conv (op 0) has 4 bits and zero points per channel, Depthwise (op 1) a 3-bit codebook, Dense (op 5) pairs of rows.
+#[test]
+fn weights() {
+    for i in [0, 1, 5] {
+        for bits in [1, 9, 255] {
+            classifier(Kind::Param, |b| op(b, i).bits = bits);
+        }
+        classifier(Kind::Param, |b| op(b, i).order = 2);
+        classifier(Kind::Param, |b| op(b, i).coding = 2);
+    }
+    classifier(Kind::OpKind, |b| op(b, 0).bits = 0);
+    classifier(Kind::Param, |b| op(b, 1).bits = 0);
+    classifier(Kind::Span, |b| op(b, 0).bits = 5);
+    classifier(Kind::Span, |b| op(b, 1).bits = 8);
+    // Pairs are 8-bit rows; what is a channel of Depthwise lies across its rows.
+    classifier(Kind::Param, |b| op(b, 0).order = ORDER_PAIRS);
+    classifier(Kind::Param, |b| op(b, 5).bits = 7);
+    classifier(Kind::Param, |b| {
+        let row = op(b, 1);
+        (row.bits, row.order) = (8, ORDER_PAIRS);
+    });
+    // A missing third row is there.
+    classifier(Kind::Span, |b| op(b, 5).weights.len.set(24));
+    // Only weights have a width, an order and a coding.
+    for i in [2, 3, 4, 6, 7] {
+        classifier(Kind::OpKind, |b| op(b, i).bits = 8);
+        classifier(Kind::OpKind, |b| op(b, i).order = ORDER_PAIRS);
+        classifier(Kind::OpKind, |b| op(b, i).coding = CODING_CODEBOOK);
+        classifier(Kind::OpKind, |b| op(b, i).flags = FLAG_ZEROS);
+    }
+}
+
+#[test]
+fn zero_points_and_codebooks() {
+    for len in [0, 6, 7, 10] {
+        classifier(Kind::Span, |b| op(b, 0).lut.len.set(len));
+    }
+    for len in [0, 14, 15, 17] {
+        classifier(Kind::Span, |b| op(b, 1).lut.len.set(len));
+    }
+    for i in [0, 1] {
+        classifier(Kind::Span, |b| op(b, i).lut.off.set(u32::MAX));
+        classifier(Kind::Span, |b| op(b, i).lut.off.set(1 << 20));
+    }
+    // One kind of zero point at a time, and none with a codebook.
+    classifier(Kind::Param, |b| op(b, 0).w_zero.set(1));
+    classifier(Kind::Param, |b| op(b, 1).w_zero.set(1));
+    classifier(Kind::Param, |b| op(b, 0).flags = 0);
+    classifier(Kind::Param, |b| op(b, 1).flags = FLAG_ZEROS);
+    classifier(Kind::Param, |b| op(b, 0).coding = CODING_CODEBOOK);
+    classifier(Kind::Param, |b| op(b, 1).coding = CODING_LINEAR);
+    classifier(Kind::Param, |b| op(b, 5).lut.len.set(2));
+    // Zero points are codes of the width.
+    for zero in [8, -9, i16::MAX, i16::MIN] {
+        classifier(Kind::Table, |b| {
+            let at = op(b, 0).lut.off.get() as usize + 2;
+            rows::<u8>(b, SectionKind::Luts)[at..at + 2].copy_from_slice(&zero.to_le_bytes());
+        });
+    }
+    for zero in [128, -129, i16::MAX, i16::MIN] {
+        classifier(Kind::Table, |b| op(b, 5).w_zero.set(zero));
+    }
+}
+
+#[test]
+fn codings_are_part_of_the_operator_set() {
+    for coding in [OpSet::LOW_BITS, OpSet::CODEBOOK] {
+        let set = |b: &mut Vec<u8>| header(b).op_set.get();
+        classifier(Kind::OpSet, |b| {
+            let less = set(b) & !coding;
+            header(b).op_set.set(less);
+        });
+        pipeline(Kind::OpSet, |b| {
+            let more = set(b) | coding;
+            header(b).op_set.set(more);
+        });
+    }
+    let without = |bytes: &[u8]| {
+        [
+            Engine::<{ OpSet::ALL & !OpSet::LOW_BITS }>::new(bytes).unwrap_err(),
+            Engine::<{ OpSet::ALL & !OpSet::CODEBOOK }>::new(bytes).unwrap_err(),
+        ]
+        .map(|error| (error.kind, error.offset))
+    };
+    let mut bytes = networks::classifier();
+    assert_eq!(without(&bytes), [(Kind::NotLinked, 16); 2]);
+    // A header that hides them does not help.
+    header(&mut bytes).op_set.set(0);
+    seal(&mut bytes);
+    let ops = section(&mut bytes, 1).off.get();
+    let first = [(Kind::NotLinked, ops), (Kind::NotLinked, ops + 80)];
+    assert_eq!(without(&bytes), first);
 }
 
 #[test]

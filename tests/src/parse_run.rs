@@ -1,7 +1,7 @@
 //! The body of the fuzz target, shared with the tests that replay its findings.
 
 use elastiq::format::{OpKind, OpRow};
-use elastiq::{Engine, Model, OpSet};
+use elastiq::{Backend, Engine, Model, OpSet};
 
 /// Largest arena lent to a fuzzed model.
 const ARENA_LIMIT: usize = 1 << 20;
@@ -11,7 +11,7 @@ const WORK_LIMIT: u64 = 1 << 20;
 /// Parse `data`; where it is a model of bounded size, run it on an input made from `data`.
 ///
 /// Returns whether a run took place. The result bytes do not matter here, only that no step traps and that
-/// a second run gives the same bytes.
+/// a second run and another backend give the same bytes.
 pub fn parse_run(data: &[u8]) -> bool {
     let Ok(model) = Model::parse(data) else {
         return false;
@@ -24,6 +24,12 @@ pub fn parse_run(data: &[u8]) -> bool {
     };
     let first = run(&engine, data);
     assert_eq!(first, run(&engine, data), "two runs differ");
+    // What Copy does not write holds whatever was there, scratch of other kernels for one.
+    let copies = |op: &OpRow| op.kind == OpKind::Copy as u8;
+    if !model.ops().iter().any(copies) {
+        let portable = engine.with_backend(Backend::Portable);
+        assert_eq!(first, run(&portable, data), "two backends differ");
+    }
     true
 }
 
@@ -72,9 +78,10 @@ fn op_work(model: &Model<'_>, op: &OpRow) -> u64 {
     let p = |i: usize| u64::from(op.p[i].get()).max(1);
     let out = elements(op.out.get());
     let steps = match OpKind::from_u8(op.kind) {
-        // Weights per output channel, times every output element.
-        Some(OpKind::Conv | OpKind::Dense) => out
-            .saturating_mul(u64::from(op.weights.len.get()) / u64::from(op.quant.len.get()).max(1)),
+        // Weights per output channel, up to four in a byte, times every output element.
+        Some(OpKind::Conv | OpKind::Dense) => out.saturating_mul(
+            u64::from(op.weights.len.get()) * 4 / u64::from(op.quant.len.get()).max(1),
+        ),
         Some(OpKind::Depthwise | OpKind::MaxPool | OpKind::AvgPool) => {
             out.saturating_mul(p(0) * p(1))
         }

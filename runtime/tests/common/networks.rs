@@ -1,8 +1,20 @@
 //! Two small networks that use every operator between them, with self-tests, labels and metadata.
 
+use super::cases::Codes;
+use super::cases::coding::{Channels, Coding, Values};
 use super::rng::Rng;
 use super::{Builder, run, span};
 use elastiq::format::*;
+
+fn coding(bits: u8, values: Values, pairs: bool) -> Coding {
+    Coding {
+        bits,
+        values,
+        pairs,
+        stray: false,
+        codes: Codes::Any,
+    }
+}
 
 /// Append self-test cases by running the network, and build it.
 fn with_self_test(mut b: Builder, inputs: &[usize], rng: &mut Rng) -> Vec<u8> {
@@ -18,28 +30,30 @@ fn with_self_test(mut b: Builder, inputs: &[usize], rng: &mut Rng) -> Vec<u8> {
     b.build()
 }
 
-/// Conv, Depthwise, Add in place, MaxPool, AvgPool, Dense on a view, Softmax in place, ArgMax; two outputs.
+/// Conv (4 bits, zero points per channel), Depthwise (3-bit codebook), Add in place, MaxPool, AvgPool, Dense on a view (pairs of rows), Softmax in
+/// place, ArgMax; two outputs.
 pub fn classifier() -> Vec<u8> {
     let (mut rng, mut b) = (Rng(1), Builder::default());
     let x = b.tensor([1, 6, 5, 2], -7);
     let conv = b.tensor([1, 6, 5, 4], 3);
-    let (w, q) = (rng.codes(4 * 9 * 2), rng.quant(4));
-    let (w, q) = (b.weights(&w), b.quant(&q));
+    let w = coding(4, Values::Zeros, false).append(&mut b, &mut rng, [4, 18], Channels::Rows);
+    let q = b.quant(&rng.quant(4));
     b.op(OpKind::Conv, x, conv, &[3, 3, 1, 1, 1, 1, 1, 1, 1], |op| {
-        (op.weights, op.quant, op.lo) = (w, q, 3);
-        op.w_zero.set(5);
-        op.scratch = span(400, 32);
+        w.set(op);
+        (op.quant, op.lo) = (q, 3);
+        op.scratch = span(340, 208);
     });
     let dw = b.tensor([1, 6, 5, 4], 3);
-    let (w, q) = (rng.codes(9 * 4), rng.quant(4));
-    let (w, q) = (b.weights(&w), b.quant(&q));
+    let w = coding(3, Values::Codebook, false).append(&mut b, &mut rng, [9, 4], Channels::Columns);
+    let q = b.quant(&rng.quant(4));
     b.op(
         OpKind::Depthwise,
         conv,
         dw,
         &[3, 3, 1, 1, 1, 1, 1, 1],
         |op| {
-            (op.weights, op.quant, op.shift) = (w, q, 1);
+            w.set(op);
+            (op.quant, op.shift) = (q, 1);
         },
     );
     let sum = b.view(dw, [1, 6, 5, 4], -1);
@@ -67,10 +81,11 @@ pub fn classifier() -> Vec<u8> {
     );
     let flat = b.view(mean, [1, 1, 1, 8], -1);
     let logits = b.tensor([1, 1, 1, 3], 0);
-    let (w, q) = (rng.codes(3 * 8), rng.quant(3));
-    let (w, q) = (b.weights(&w), b.quant(&q));
+    let w = coding(8, Values::Zero, true).append(&mut b, &mut rng, [3, 8], Channels::Rows);
+    let q = b.quant(&rng.quant(3));
     b.op(OpKind::Dense, flat, logits, &[], |op| {
-        (op.weights, op.quant) = (w, q)
+        w.set(op);
+        op.quant = q;
     });
     let class = b.tensor_i32([1, 1, 1, 1]);
     b.op(OpKind::ArgMax, logits, class, &[3], |_| {});
@@ -85,7 +100,7 @@ pub fn classifier() -> Vec<u8> {
     b.input(x, "image");
     b.output(probabilities, "probabilities", "left\nright\nnone");
     b.output(class, "class", "");
-    b.scratch = 432usize.saturating_sub(b.arena);
+    b.scratch = 548usize.saturating_sub(b.arena);
     b.meta = "{\"source\":\"test\"}".into();
     with_self_test(b, &[60], &mut rng)
 }

@@ -2,7 +2,7 @@
 //! everywhere, sums in `i64` (at most 2^15 * 2^8 per product), nothing shared with the kernels.
 
 mod binary;
-mod coding;
+pub mod coding;
 mod geometry;
 
 use super::Builder;
