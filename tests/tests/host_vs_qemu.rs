@@ -77,6 +77,7 @@ fn subject(network: &Network) -> Subject {
 fn on_core(core: &Core, model: &[u8], inputs: &[Vec<u8>]) -> RunReport {
     let options = RunOptions {
         count: true,
+        whole: true,
         ops: true,
         tensors: true,
         timeout: Duration::from_secs(300),

@@ -15,8 +15,10 @@ pub const MAGIC: [u8; 4] = *b"EQJ\x01";
 pub const FLAG_OPS: u32 = 1;
 /// Flag: send the output tensor of every op for the first input.
 pub const FLAG_TENSORS: u32 = 2;
-/// Flag: calibrate the counter, then measure one undivided run of the first input and its stack.
+/// Flag: measure one undivided run of the first input and its stack. Calibrates the counter first.
 pub const FLAG_MEASURE: u32 = 4;
+/// Flag: calibrate the counter.
+pub const FLAG_COUNT: u32 = 8;
 
 /// Order to the core. Offsets count from the start of this row.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -55,7 +57,7 @@ pub enum Kind {
     LoadError = 7,
     /// [`Failure`]: the job itself was refused. Followed by the end.
     JobError = 8,
-    /// No payload.
+    /// Name of the kernels that the program was built with, as [`elastiq::Backend::name`] gives it.
     End = 9,
 }
 

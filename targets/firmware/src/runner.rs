@@ -1,12 +1,12 @@
 //! Executes a [`Job`]: every operator linked, any model, many inputs, results as records.
 
 use crate::job::{
-    Calibration, FLAG_MEASURE, FLAG_OPS, FLAG_TENSORS, Failure, Job, Kind, MAGIC, Op, Reading,
-    Record, Run,
+    Calibration, FLAG_COUNT, FLAG_MEASURE, FLAG_OPS, FLAG_TENSORS, Failure, Job, Kind, MAGIC, Op,
+    Reading, Record, Run,
 };
 use crate::session::{infer, start};
 use elastiq::format::crc::crc32c;
-use elastiq::{Engine, OpSet, RunError, Session};
+use elastiq::{Backend, Engine, OpSet, RunError, Session};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Engine with every operator.
@@ -135,7 +135,8 @@ pub fn run(machine: &mut impl Machine, load: &[u8], arena: &mut [u8]) {
         },
         None => results.record(Kind::JobError, 0, 0, &[]),
     }
-    results.record(Kind::End, 0, 0, &[]);
+    let kernels = Backend::native().name();
+    results.record(Kind::End, 0, 0, &[kernels.as_bytes()]);
     results.flush();
 }
 
@@ -167,8 +168,10 @@ fn inputs_of(
     for (index, input) in inputs.chunks_exact(input_len.max(1)).enumerate() {
         let first = index == 0;
         let index = index as u32;
-        if first && flags & FLAG_MEASURE != 0 {
+        if first && flags & (FLAG_COUNT | FLAG_MEASURE) != 0 {
             calibrate(results);
+        }
+        if first && flags & FLAG_MEASURE != 0 {
             if let Err(error) = whole(results, engine, input, arena) {
                 results.record(Kind::RunError, index, 0, &[Failure::from(error).as_bytes()]);
                 continue;

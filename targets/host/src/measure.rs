@@ -5,6 +5,7 @@ use crate::data::Dataset;
 use crate::failure::{Failure, Outcome, io_text};
 use crate::output::Progress;
 use crate::qemu::{self, Core, RunOptions, RunReport};
+use elastiq::{Backend, Model};
 use object::{Object, ObjectSection, SectionFlags, SectionKind};
 use serde::Serialize;
 use std::path::Path;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 pub struct CoreReport {
     /// `host`, or the name of a board file.
     pub core: String,
+    /// Kernels that ran, as the program that ran them says.
+    pub backend: String,
     /// Inputs that were run.
     pub inputs: usize,
     /// Instructions of one run (emulated cores).
@@ -30,6 +33,8 @@ pub struct CoreReport {
     pub matches_host: bool,
     /// The first difference, where there is one.
     pub difference: Option<String>,
+    /// Set where the firmware has other kernels than its board file names.
+    pub other_kernels: Option<String>,
     /// Deepest stack use of one run, measured.
     pub stack_bytes: Option<u32>,
     /// Stack that no run of any model exceeds, from the frame sizes and calls of the runner.
@@ -45,9 +50,36 @@ pub struct LayerReport {
     pub name: String,
     pub op: String,
     pub macs: u64,
+    /// Scratch that the artifact lends to the kernel.
+    pub scratch_bytes: u64,
     pub instructions: Option<u64>,
     pub median_us: Option<f64>,
+    /// Distance between the quartiles of the time.
+    pub spread_us: Option<f64>,
     pub per_mac: Option<f64>,
+}
+
+impl LayerReport {
+    fn new(artifact: &Artifact, model: &Model<'_>, i: usize) -> LayerReport {
+        let op = &model.ops()[i];
+        LayerReport {
+            name: artifact.layer_name(i),
+            op: op_name(op),
+            macs: macs(model, op),
+            scratch_bytes: op.scratch.len.get().into(),
+            instructions: None,
+            median_us: None,
+            spread_us: None,
+            per_mac: None,
+        }
+    }
+}
+
+impl CoreReport {
+    /// What the run proves wrong, in words: bytes that differ, or other kernels than the board file names.
+    pub fn fault(&self) -> Option<&str> {
+        self.difference.as_deref().or(self.other_kernels.as_deref())
+    }
 }
 
 /// Bytes of a firmware image.
@@ -59,7 +91,7 @@ pub struct Sizes {
     pub rodata: u64,
     /// Variables with a start value, in flash and in RAM.
     pub data: u64,
-    /// Variables that start as zero, in RAM; stack and arena excluded where they are sections of their own.
+    /// Variables that start as zero, in RAM; the stack is a section of its own and does not count.
     pub bss: u64,
 }
 
@@ -117,18 +149,16 @@ pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
     let (q1, median, q3) = quartiles(&mut totals);
     let model = *host.model();
     let layer = |(i, times): (usize, &mut Vec<f64>)| {
-        let op = &model.ops()[i];
+        let (q1, median, q3) = quartiles(times);
         LayerReport {
-            name: artifact.layer_name(i),
-            op: op_name(op),
-            macs: macs(&model, op),
-            instructions: None,
-            median_us: Some(quartiles(times).1),
-            per_mac: None,
+            median_us: Some(median),
+            spread_us: Some(q3 - q1),
+            ..LayerReport::new(artifact, &model, i)
         }
     };
     Ok(CoreReport {
         core: "host".into(),
+        backend: Backend::native().name().into(),
         inputs: inputs.len(),
         median_us: Some(median),
         spread_us: Some(q3 - q1),
@@ -177,19 +207,17 @@ pub fn emulated(
     let total: u64 = model.ops().iter().map(|op| macs(model, op)).sum();
     let counts = op_counts(&there, model.ops().len());
     let layer = |(i, instructions): (usize, Option<u64>)| {
-        let op = &model.ops()[i];
-        let macs = macs(model, op);
+        let layer = LayerReport::new(artifact, model, i);
         LayerReport {
-            name: artifact.layer_name(i),
-            op: op_name(op),
-            macs,
             instructions,
-            median_us: None,
-            per_mac: ratio(instructions, macs),
+            per_mac: ratio(instructions, layer.macs),
+            ..layer
         }
     };
     Ok(CoreReport {
         core: core.name.clone(),
+        other_kernels: other_kernels(core, &there.backend),
+        backend: there.backend,
         inputs: inputs.len(),
         instructions: there.instructions,
         macs: total,
@@ -201,6 +229,16 @@ pub fn emulated(
         firmware: Some(sizes(&elf)?),
         layers: counts.into_iter().enumerate().map(layer).collect(),
         ..Default::default()
+    })
+}
+
+/// The finding that the firmware of `core` has the kernels `found`, not those that its board file names.
+pub fn other_kernels(core: &Core, found: &str) -> Option<String> {
+    (found != core.backend).then(|| {
+        format!(
+            "{}: the firmware was built with the kernels `{found}`, its board file names `{}`",
+            core.name, core.backend
+        )
     })
 }
 
@@ -230,18 +268,17 @@ pub fn sizes(elf: &Path) -> Outcome<Sizes> {
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
             continue;
         };
-        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 {
+        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 || section.name() == Ok(".stack") {
             continue;
         }
-        match section.kind() {
-            SectionKind::Text => sizes.code += section.size(),
-            SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
-                sizes.rodata += section.size()
-            }
-            SectionKind::Data => sizes.data += section.size(),
-            SectionKind::UninitializedData => sizes.bss += section.size(),
-            _ => {}
-        }
+        let count = match section.kind() {
+            SectionKind::Text => &mut sizes.code,
+            SectionKind::Data => &mut sizes.data,
+            SectionKind::UninitializedData => &mut sizes.bss,
+            // Constants, and what a target has beside them, such as unwind tables.
+            _ => &mut sizes.rodata,
+        };
+        *count += section.size();
     }
     Ok(sizes)
 }

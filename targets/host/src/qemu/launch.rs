@@ -4,7 +4,7 @@ use super::build::build_runner;
 use super::cores::Core;
 use super::results::RunReport;
 use crate::failure::{Failure, Outcome};
-use elastiq_fw::job::{FLAG_MEASURE, FLAG_OPS, FLAG_TENSORS, Job, MAGIC};
+use elastiq_fw::job::{FLAG_COUNT, FLAG_MEASURE, FLAG_OPS, FLAG_TENSORS, Job, MAGIC};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,8 +13,10 @@ use zerocopy::IntoBytes;
 /// What to record besides the outputs.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
-    /// Count instructions and measure the stack. Makes the emulator deterministic and about twice as slow.
+    /// Count instructions. Makes the emulator deterministic and about twice as slow.
     pub count: bool,
+    /// Measure an undivided run of the first input and its stack, which are two runs more.
+    pub whole: bool,
     /// Checksum of the output of every op, for every input.
     pub ops: bool,
     /// Bytes of the output of every op, for the first input.
@@ -27,6 +29,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
             count: true,
+            whole: true,
             ops: true,
             tensors: true,
             timeout: Duration::from_secs(300),
@@ -39,7 +42,8 @@ impl RunOptions {
         let flag = |on: bool, flag| if on { flag } else { 0 };
         flag(self.ops, FLAG_OPS)
             | flag(self.tensors && first, FLAG_TENSORS)
-            | flag(self.count && first, FLAG_MEASURE)
+            | flag(self.count && first, FLAG_COUNT)
+            | flag(self.count && self.whole && first, FLAG_MEASURE)
     }
 }
 

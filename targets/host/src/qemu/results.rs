@@ -20,6 +20,8 @@ pub struct RunReport {
     pub instructions: Option<u64>,
     /// Deepest stack use of that run in bytes, from the caller of the engine down.
     pub stack_bytes: Option<u32>,
+    /// Kernels that the program runs with, by name.
+    pub backend: String,
     /// Code sequences of known length: instructions in truth and as counted.
     pub calibration: Vec<(u32, u64)>,
 }
@@ -75,6 +77,7 @@ impl RunReport {
             first_tensors: vec![],
             instructions: None,
             stack_bytes: None,
+            backend: String::new(),
             calibration: vec![],
         }
     }
@@ -180,6 +183,7 @@ impl RunReport {
                     )));
                 }
                 Kind::End => {
+                    self.backend = String::from_utf8_lossy(body).into_owned();
                     return if rest.is_empty() {
                         Ok(())
                     } else {
