@@ -182,7 +182,7 @@ pub struct Layout {
 
 impl Layout {
     const NONE: Layout = Layout {
-        cols: 1,
+        cols: 0,
         rows: 1,
         step: 1,
         column: 0,

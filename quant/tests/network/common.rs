@@ -178,7 +178,7 @@ pub fn build_with(graph: &Graph, samples: &Samples, method: Method) -> Result<Bu
     let ranges = calibrate(graph, samples, method, &mut |_, _| {})?;
     let mut net = lower(graph, &ranges, &Default::default())?;
     merge_in_place(&mut net);
-    let plan = plan(&net, elastiq::Backend::Dsp);
+    let plan = plan(&net, elastiq::Backend::Portable);
     let bytes = pack(&net, &plan, graph, &Extras::default())?;
     let check = verify(graph, &net, &bytes, samples, &mut |_, _| {})?;
     Ok(Built {
