@@ -115,8 +115,8 @@ impl Backend {
                 plane: 0,
             },
             Backend::Rvv => Layout {
-                cols: 2,
-                rows: 1,
+                cols: 3,
+                rows: 8,
                 step: 4,
                 column: 0,
                 weight: 2,

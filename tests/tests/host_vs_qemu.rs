@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const CORES: [&str; 7] = ["m0", "m3", "m4", "m7", "m33", "m55", "rv32"];
+const CORES: [&str; 8] = ["m0", "m3", "m4", "m7", "m33", "m55", "rv32", "rvv"];
 
 /// Emulators that run at the same time.
 const AT_ONCE: usize = 2;

@@ -63,7 +63,7 @@ impl<'a> Weights<'a> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize) -> &'a [i8] {
+    pub fn row(&self, row: usize) -> &'a [i8] {
         let n = self.row_bytes();
         let at = row.wrapping_mul(n);
         self.bytes.get(at..at.wrapping_add(n)).unwrap_or_default()

@@ -180,7 +180,7 @@ mod tests {
             }
         }
         names.sort();
-        assert_eq!(names, ["m0", "m3", "m33", "m4", "m55", "m7", "rv32"]);
+        assert_eq!(names, ["m0", "m3", "m33", "m4", "m55", "m7", "rv32", "rvv"]);
     }
 
     #[test]

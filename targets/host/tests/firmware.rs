@@ -127,7 +127,7 @@ fn the_application_passes_its_self_test() {
     let dir = tempfile::tempdir().unwrap();
     let good = dir.path().join("good.eqm");
     std::fs::write(&good, artifact()).unwrap();
-    for name in ["m0", "m55", "rv32"] {
+    for name in ["m0", "m55", "rv32", "rvv"] {
         let core = core(name).unwrap();
         let elf = build_app(&core, &good, &mut quiet).unwrap();
         assert_eq!(scan(&elf).unwrap(), []);

@@ -10,6 +10,9 @@ reset:
     la    sp, __stack_top
     la    t0, fault
     csrw  mtvec, t0
+    # Vector registers on, where there are any: mstatus.VS = initial.
+    li    t0, 0x200
+    csrs  mstatus, t0
 
     la    t0, __data_start
     la    t1, __data_end

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub struct BenchArgs {
     /// Artifact made by `elastiq compile`
     model: PathBuf,
-    /// host, m0, m3, m4, m7, m33, m55, rv32, several with commas, or all (every emulated core)
+    /// host, m0, m3, m4, m7, m33, m55, rv32, rvv, several with commas, or all (every emulated core)
     #[arg(long, value_name = "CORE", default_value = "host")]
     on: String,
     /// Data whose first samples are run; without it the inputs of the self-test, then patterns

@@ -1,0 +1,188 @@
+//! Dense layer: sums across lanes, weights straight from the artifact.
+
+use super::decode::{Row, codes, positions};
+use crate::format::QuantRow;
+use crate::kernels::Requant;
+use crate::kernels::dense::Dense;
+use crate::kernels::pieces::{pieces, pieces_mut};
+
+/// Accumulators requantized together.
+const BATCH: usize = 32;
+
+pub(super) fn run(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
+    let k = dense.k;
+    if k == 0 {
+        return false;
+    }
+    let plain = dense.weights.plain();
+    for (x, y) in pieces(x, k).zip(pieces_mut(y, dense.quant.len())) {
+        for (i, (y, quant)) in y
+            .chunks_mut(BATCH)
+            .zip(dense.quant.chunks(BATCH))
+            .enumerate()
+        {
+            let first = i.wrapping_mul(BATCH);
+            let mut sums = [0; BATCH];
+            match plain {
+                Some(w) => plain_rows(
+                    x,
+                    w.get(first.wrapping_mul(k)..).unwrap_or_default(),
+                    &mut sums,
+                    y.len(),
+                ),
+                None => {
+                    for (j, sum) in sums.iter_mut().take(y.len()).enumerate() {
+                        if let Some(row) = Row::new(&dense.weights, first.wrapping_add(j), 0, k) {
+                            *sum = coded_row(x, &row);
+                        }
+                    }
+                }
+            }
+            requant(&sums, quant, y, &dense.rq);
+        }
+    }
+    true
+}
+
+/// `sums[r] = Σ_i w[r, i] · x[i]` for the first `n` rows of `w`.
+#[inline(always)]
+fn plain_rows(x: &[i8], w: &[i8], sums: &mut [i32; BATCH], n: usize) {
+    let mut rows = pieces(w, x.len());
+    for pair in sums.chunks_mut(2).take(n.div_ceil(2)) {
+        let Some(a) = rows.next() else { return };
+        let b = rows.next().unwrap_or(a);
+        let two = two_rows(x, a, b);
+        pair.iter_mut().zip(two).for_each(|(sum, two)| *sum = two);
+    }
+}
+
+/// Sums of two rows that are as long as `x`.
+#[inline(always)]
+fn two_rows(x: &[i8], a: &[i8], b: &[i8]) -> [i32; 2] {
+    let (sum_a, sum_b): (i32, i32);
+    let n = x.len().min(a.len()).min(b.len());
+    if n == 0 {
+        return [0; 2];
+    }
+    // SAFETY: reads `n` > 0 codes of each.
+    unsafe {
+        vector!(
+            "vsetivli zero, 1, e32, m1, ta, ma",
+            "vmv.s.x v24, zero",
+            "vmv.s.x v25, zero",
+            "2: vsetvli {t}, {n}, e8, m4, ta, ma",
+            "vle8.v v0, ({x})",
+            "add {x}, {x}, {t}",
+            "vle8.v v4, ({a})",
+            "add {a}, {a}, {t}",
+            "vwmul.vv v8, v0, v4",
+            "vle8.v v4, ({b})",
+            "add {b}, {b}, {t}",
+            "vwmul.vv v16, v0, v4",
+            "vsetvli zero, zero, e16, m8, ta, ma",
+            "vwredsum.vs v24, v8, v24",
+            "sub {n}, {n}, {t}",
+            "vwredsum.vs v25, v16, v25",
+            "bnez {n}, 2b",
+            "vsetivli zero, 1, e32, m1, ta, ma",
+            "vmv.x.s {x}, v24",
+            "vmv.x.s {a}, v25",
+            n = inout(reg) n => _,
+            x = inout(reg) x.as_ptr() => sum_a,
+            a = inout(reg) a.as_ptr() => sum_b,
+            b = inout(reg) b.as_ptr() => _,
+            t = out(reg) _,
+        );
+    }
+    [sum_a, sum_b]
+}
+
+/// Sum of a row of any coding that has as many codes as `x`, at least one.
+#[inline(always)]
+fn coded_row(x: &[i8], row: &Row) -> i32 {
+    let sum;
+    // SAFETY: reads `x`, no byte behind the row and only entries of its codebook, see [`codes`].
+    unsafe {
+        vector!(
+            positions!(),
+            "vsetvli {n}, zero, e32, m8, ta, ma",
+            "vmv.v.i v24, 0",
+            "3:",
+            codes!(),
+            "vle8.v v10, ({x})",
+            "add {x}, {x}, {n}",
+            "vsext.vf2 v16, v10",
+            "vwmacc.vv v24, v12, v16",
+            "bnez {left}, 3b",
+            "vsetvli {n}, zero, e32, m8, ta, ma",
+            "vmv.s.x v0, zero",
+            "vredsum.vs v0, v24, v0",
+            "vmv.x.s {x}, v0",
+            left = inout(reg) x.len() => _,
+            x = inout(reg) x.as_ptr() => sum,
+            src = inout(reg) row.bytes.as_ptr() => _,
+            end = in(reg) row.bytes.as_ptr_range().end,
+            bits = in(reg) row.bits,
+            above = in(reg) 8 - row.bits,
+            zero = in(reg) i32::from(row.zero),
+            book = in(reg) row.book,
+            chunk = out(reg) _,
+            bytes = out(reg) _,
+            last = out(reg) _,
+            n = out(reg) _,
+        );
+    }
+    sum
+}
+
+/// `y[i] = requant(bias[i] + sums[i])`.
+#[inline(always)]
+fn requant(sums: &[i32; BATCH], quant: &[QuantRow], y: &mut [i8], rq: &Requant) {
+    let n = y.len().min(quant.len()).min(BATCH);
+    if n == 0 {
+        return;
+    }
+    // SAFETY: reads `n` > 0 sums and rows of `quant`, which is aligned to 4 bytes, and writes `n` codes.
+    unsafe {
+        vector!(
+            "2: vsetvli {t}, {n}, e32, m8, ta, ma",
+            "vle32.v v8, ({sums})",
+            "vlse32.v v16, ({quant}), {stride}",
+            "addi {quant}, {quant}, 4",
+            "vlse32.v v24, ({quant}), {stride}",
+            "addi {quant}, {quant}, -4",
+            "vadd.vv v8, v8, v16",
+            "vsra.vi v24, v24, 1",
+            "vsll.vx v8, v8, {left}",
+            "vsra.vx v8, v8, {right}",
+            "csrwi vxrm, 0",
+            "vsmul.vv v8, v8, v24",
+            "vadd.vx v8, v8, {z}",
+            "vsetvli zero, zero, e16, m4, ta, ma",
+            "vnclip.wi v8, v8, 0",
+            "vsetvli zero, zero, e8, m2, ta, ma",
+            "vnclip.wi v8, v8, 0",
+            "vmax.vx v8, v8, {lo}",
+            "vmin.vx v8, v8, {hi}",
+            "vse8.v v8, ({y})",
+            "add {y}, {y}, {t}",
+            "sub {n}, {n}, {t}",
+            "slli {t}, {t}, 2",
+            "add {sums}, {sums}, {t}",
+            "slli {t}, {t}, 1",
+            "add {quant}, {quant}, {t}",
+            "bnez {n}, 2b",
+            n = inout(reg) n => _,
+            sums = inout(reg) sums.as_ptr() => _,
+            quant = inout(reg) quant.as_ptr() => _,
+            stride = in(reg) size_of::<QuantRow>(),
+            y = inout(reg) y.as_mut_ptr() => _,
+            left = in(reg) i32::from(rq.shift.max(0)),
+            right = in(reg) i32::from(rq.shift.min(0).unsigned_abs()),
+            z = in(reg) i32::from(rq.z_y),
+            lo = in(reg) i32::from(rq.lo),
+            hi = in(reg) i32::from(rq.hi),
+            t = out(reg) _,
+        );
+    }
+}
