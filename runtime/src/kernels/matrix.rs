@@ -24,6 +24,19 @@ pub(crate) trait Tile {
     /// multiple of 4, and so is `x.len` unless it ends the column.
     fn widen(x: &Columns, at: usize, to: &mut [u32]);
 
+    /// Copy column `j` of `x` to codes `j * stride ..` of `to`.
+    #[inline(always)]
+    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+        for j in 0..x.n {
+            let from = x.bytes.get(j.wrapping_mul(x.stride)..).unwrap_or_default();
+            let to = to.get_mut(j.wrapping_mul(stride)..).unwrap_or_default();
+            to.iter_mut()
+                .zip(from)
+                .take(x.len)
+                .for_each(|(to, x)| *to = *x);
+        }
+    }
+
     /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
     fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize);
 }
@@ -251,29 +264,34 @@ impl Gather<'_> {
         let (conv, h) = (self.conv, &self.conv.window.h);
         let stride = layout.padded(conv.k);
         let bytes = <[i8] as zerocopy::FromBytes>::mut_from_bytes(staging.as_mut_bytes()).ok()?;
-        if layout.column > 0 && conv.cg.is_multiple_of(4) {
-            let (first, last) = (h.taps(self.ox), h.taps(self.ox + self.n.wrapping_sub(1)));
-            let full = conv.window.is_full(self.rows, &first) && last.range.len() == h.kernel;
-            if full && first.range.len() == h.kernel {
-                let step = h.stride().wrapping_mul(conv.window.c);
-                self.patch(&first).offsets(|at, start, len| {
-                    let run = self.image.get(start..).unwrap_or_default();
-                    if let Some(run) = Columns::new(run, step, self.n, len) {
-                        T::widen(&run, at, wide);
-                    }
-                });
+        let (first, last) = (h.taps(self.ox), h.taps(self.ox + self.n.wrapping_sub(1)));
+        if conv.window.is_full(self.rows, &first) && last.range.len() == h.kernel {
+            let step = h.stride().wrapping_mul(conv.window.c);
+            let at_once = layout.column > 0 && conv.cg.is_multiple_of(4);
+            self.patch(&first).offsets(|at, start, len| {
+                let run = self.image.get(start..).unwrap_or_default();
+                match Columns::new(run, step, self.n, len) {
+                    Some(run) if at_once => T::widen(&run, at, wide),
+                    Some(run) => T::gather(&run, bytes.get_mut(at..).unwrap_or_default(), stride),
+                    None => {}
+                }
+            });
+            if at_once {
                 return Columns::new(bytes, stride, self.n, conv.k);
             }
-        }
-        for (j, column) in pieces_mut(bytes, stride).take(self.n).enumerate() {
-            let cols = h.taps(self.ox + j);
-            if !conv.window.is_full(self.rows, &cols) {
-                column.fill(conv.z_x as i8);
+        } else {
+            for (j, column) in pieces_mut(bytes, stride).take(self.n).enumerate() {
+                let cols = h.taps(self.ox + j);
+                if !conv.window.is_full(self.rows, &cols) {
+                    column.fill(conv.z_x as i8);
+                }
+                self.patch(&cols).offsets(|at, start, len| {
+                    let run = self.image.get(start..).unwrap_or_default();
+                    if let Some(run) = Columns::new(run, 0, 1, len) {
+                        T::gather(&run, column.get_mut(at..).unwrap_or_default(), 0);
+                    }
+                });
             }
-            self.patch(&cols).runs(|at, run| {
-                let to = column.get_mut(at..).unwrap_or_default();
-                to.iter_mut().zip(run).for_each(|(to, x)| *to = *x);
-            });
         }
         let columns = Columns::new(bytes, stride, self.n, conv.k)?;
         if layout.column > 0 {

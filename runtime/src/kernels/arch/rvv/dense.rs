@@ -44,35 +44,29 @@ pub(super) fn run(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
     true
 }
 
-/// `sums[r] = Σ_i w[r, i] · x[i]` for the first `n` rows of `w`.
+/// `sums[r] = Σ_i w[r, i] · x[i]` for the first `n` rows of `w`, two at a time.
 #[inline(always)]
 fn plain_rows(x: &[i8], w: &[i8], sums: &mut [i32; BATCH], n: usize) {
-    let mut rows = pieces(w, x.len());
-    for pair in sums.chunks_mut(2).take(n.div_ceil(2)) {
-        let Some(a) = rows.next() else { return };
-        let b = rows.next().unwrap_or(a);
-        let two = two_rows(x, a, b);
-        pair.iter_mut().zip(two).for_each(|(sum, two)| *sum = two);
+    let k = x.len();
+    if k == 0 || n == 0 || n > BATCH || w.len() < n.wrapping_mul(k) {
+        return;
     }
-}
-
-/// Sums of two rows that are as long as `x`.
-#[inline(always)]
-fn two_rows(x: &[i8], a: &[i8], b: &[i8]) -> [i32; 2] {
-    let (sum_a, sum_b): (i32, i32);
-    let n = x.len().min(a.len()).min(b.len());
-    if n == 0 {
-        return [0; 2];
-    }
-    // SAFETY: reads `n` > 0 codes of each.
+    // SAFETY: reads `k` > 0 codes of `x` and `n` > 0 rows of as many codes, the last one twice where `n` is odd. Writes
+    // `n` sums, rounded up to an even number, at most `BATCH`, which is even.
     unsafe {
         vector!(
-            "vsetivli zero, 1, e32, m1, ta, ma",
+            "2: mv {xs}, {x}",
+            "mv {left}, {k}",
+            "add {b}, {a}, {k}",
+            "addi {n}, {n}, -2",
+            "bgez {n}, 3f",
+            "mv {b}, {a}",
+            "3: vsetivli zero, 1, e32, m1, ta, ma",
             "vmv.s.x v24, zero",
             "vmv.s.x v25, zero",
-            "2: vsetvli {t}, {n}, e8, m4, ta, ma",
-            "vle8.v v0, ({x})",
-            "add {x}, {x}, {t}",
+            "4: vsetvli {t}, {left}, e8, m4, ta, ma",
+            "vle8.v v0, ({xs})",
+            "add {xs}, {xs}, {t}",
             "vle8.v v4, ({a})",
             "add {a}, {a}, {t}",
             "vwmul.vv v8, v0, v4",
@@ -81,20 +75,27 @@ fn two_rows(x: &[i8], a: &[i8], b: &[i8]) -> [i32; 2] {
             "vwmul.vv v16, v0, v4",
             "vsetvli zero, zero, e16, m8, ta, ma",
             "vwredsum.vs v24, v8, v24",
-            "sub {n}, {n}, {t}",
+            "sub {left}, {left}, {t}",
             "vwredsum.vs v25, v16, v25",
-            "bnez {n}, 2b",
+            "bnez {left}, 4b",
             "vsetivli zero, 1, e32, m1, ta, ma",
-            "vmv.x.s {x}, v24",
-            "vmv.x.s {a}, v25",
+            "vse32.v v24, ({sums})",
+            "addi {sums}, {sums}, 4",
+            "vse32.v v25, ({sums})",
+            "addi {sums}, {sums}, 4",
+            "mv {a}, {b}",
+            "bgtz {n}, 2b",
             n = inout(reg) n => _,
-            x = inout(reg) x.as_ptr() => sum_a,
-            a = inout(reg) a.as_ptr() => sum_b,
-            b = inout(reg) b.as_ptr() => _,
+            k = in(reg) k,
+            x = in(reg) x.as_ptr(),
+            a = inout(reg) w.as_ptr() => _,
+            sums = inout(reg) sums.as_mut_ptr() => _,
+            xs = out(reg) _,
+            b = out(reg) _,
+            left = out(reg) _,
             t = out(reg) _,
         );
     }
-    [sum_a, sum_b]
 }
 
 /// Sum of a row of any coding that has as many codes as `x`, at least one.

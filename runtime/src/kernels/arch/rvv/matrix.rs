@@ -56,6 +56,44 @@ impl Tile for Rvv {
     fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
 
     #[inline(always)]
+    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+        let last = x.n.saturating_sub(1).wrapping_mul(stride);
+        if x.n == 0 || x.len == 0 || to.len() < last.wrapping_add(x.len) {
+            return;
+        }
+        // SAFETY: reads `n` > 0 columns of `len` > 0 codes, which are inside of their bytes, and writes as many with the
+        // last one inside of `to`.
+        unsafe {
+            vector!(
+                "2: mv {from}, {x}",
+                "mv {into}, {to}",
+                "mv {left}, {len}",
+                "3: vsetvli {t}, {left}, e8, m8, ta, ma",
+                "vle8.v v0, ({from})",
+                "add {from}, {from}, {t}",
+                "sub {left}, {left}, {t}",
+                "vse8.v v0, ({into})",
+                "add {into}, {into}, {t}",
+                "bnez {left}, 3b",
+                "addi {n}, {n}, -1",
+                "add {x}, {x}, {step}",
+                "add {to}, {to}, {stride}",
+                "bnez {n}, 2b",
+                n = inout(reg) x.n => _,
+                x = inout(reg) x.bytes.as_ptr() => _,
+                to = inout(reg) to.as_mut_ptr() => _,
+                len = in(reg) x.len,
+                step = in(reg) x.stride,
+                stride = in(reg) stride,
+                from = out(reg) _,
+                into = out(reg) _,
+                left = out(reg) _,
+                t = out(reg) _,
+            );
+        }
+    }
+
+    #[inline(always)]
     fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
         let (k, n) = (block.k, block.quant.len());
         let reach = x.n.saturating_sub(1).wrapping_mul(stride).wrapping_add(n);
