@@ -183,11 +183,21 @@ pub fn emulated(
     inputs: &[Vec<u8>],
     progress: &mut dyn FnMut(&str),
 ) -> Outcome<CoreReport> {
+    emulated_with(core, artifact, inputs, &RunOptions::default(), progress)
+}
+
+/// [`emulated`], recording what `options` say.
+pub fn emulated_with(
+    core: &Core,
+    artifact: &Artifact,
+    inputs: &[Vec<u8>],
+    options: &RunOptions,
+    progress: &mut dyn FnMut(&str),
+) -> Outcome<CoreReport> {
     let engine = artifact.engine()?;
     let model = engine.model();
-    let options = RunOptions::default();
-    let there = qemu::run(core, &artifact.bytes, inputs, &options, progress)?;
-    let here = qemu::run_here(core, &artifact.bytes, inputs, &options)?;
+    let there = qemu::run(core, &artifact.bytes, inputs, options, progress)?;
+    let here = qemu::run_here(core, &artifact.bytes, inputs, options)?;
     for report in [&here, &there] {
         if let Some((i, e)) = report
             .inputs

@@ -6,8 +6,8 @@
 //! at least all calls of a program without computed jumps, so the deepest path is an upper bound.
 
 use crate::failure::{Failure, Outcome};
-use object::read::RelocationTarget;
-use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::read::{Relocation, RelocationTarget};
+use object::{Architecture, Object, ObjectSection, ObjectSymbol, RelocationKind, SymbolKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -130,12 +130,11 @@ fn graph(file: &object::File<'_>) -> Result<BTreeMap<u64, Node>, String> {
                 continue;
             };
             let symbol = file.symbol_by_index(index).map_err(|e| e.to_string())?;
-            let to = symbol.address()
-                & if symbol.kind() == SymbolKind::Text {
-                    clear
-                } else {
-                    !0
-                };
+            let to = match symbol.kind() {
+                SymbolKind::Text => symbol.address() & clear,
+                SymbolKind::Section => within(&section, &symbol, offset, &relocation),
+                _ => symbol.address(),
+            };
             let Some((&to, _)) = containing(&graph, to) else {
                 continue;
             };
@@ -150,6 +149,23 @@ fn graph(file: &object::File<'_>) -> Result<BTreeMap<u64, Node>, String> {
         }
     }
     Ok(graph)
+}
+
+/// Where a relocation leads whose symbol is only the section: an entry of a jump table, mostly.
+fn within<'f>(
+    section: &impl ObjectSection<'f>,
+    symbol: &impl ObjectSymbol<'f>,
+    offset: u64,
+    relocation: &Relocation,
+) -> u64 {
+    let word = relocation.kind() == RelocationKind::Absolute && relocation.size() == 32;
+    if !(relocation.has_implicit_addend() && word) {
+        return symbol.address().wrapping_add_signed(relocation.addend());
+    }
+    // The linked program holds the sum.
+    let stored = section.data_range(offset, 4).ok().flatten();
+    let stored = stored.and_then(|bytes| bytes.first_chunk::<4>());
+    stored.map_or(symbol.address(), |bytes| u32::from_le_bytes(*bytes).into())
 }
 
 fn containing(graph: &BTreeMap<u64, Node>, at: u64) -> Option<(&u64, &Node)> {
