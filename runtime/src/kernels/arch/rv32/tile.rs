@@ -1,0 +1,238 @@
+//! Four rows times four columns in 16 accumulators: 8 loads, 16 multiplications and 16 additions for 16 products.
+
+use core::arch::global_asm;
+
+/// Codes of a column that the inner loop takes at once.
+pub(super) const UNROLL: usize = 8;
+
+/// What [`tiles`] works on. The fields that it counts with are its own afterwards.
+#[repr(C)]
+pub(super) struct Tiles {
+    /// Weights `[tile][k][4]`; advanced.
+    pub weights: *const i16,
+    /// Bytes of the weights of a tile.
+    pub weights_step: usize,
+    /// Four columns of `k` codes.
+    pub x: [*const i8; 4],
+    /// Codes of a column that are taken [`UNROLL`] at once.
+    pub unrolled: usize,
+    /// Codes behind those.
+    pub rest: usize,
+    /// Bias and multiplier of every row, 4-byte aligned; advanced.
+    pub quant: *const u8,
+    /// Where each column's outputs are; advanced.
+    pub y: [*mut i8; 4],
+    /// Tiles of four rows, at least 1; counted down.
+    pub count: usize,
+    pub shift: i32,
+    pub z_y: i32,
+    pub lo: i32,
+    pub hi: i32,
+}
+
+unsafe extern "C" {
+    /// `y[j][r] = requant(bias[r] + Σ_i weights[i][r] · x[j][i])` for four columns and `4 * count` rows.
+    #[link_name = "elastiq_rv32_tiles"]
+    pub(super) fn tiles(arguments: *mut Tiles);
+}
+
+// Registers while products are summed: the accumulators of column 0 in s0..s3, of 1 in s4..s7, of 2 in s8..s11, of 3
+// in a0..a3; column pointers a4..a7; weight pointer t0; weights t1, t2, t3, ra; codes t4, t5; product t6.
+global_asm!(
+    // Module-level assembly does not know the features of the target.
+    ".option push",
+    ".option arch, +m, +c",
+    ".macro elastiq_rv32_row x, w0, w1, w2, w3, a0, a1, a2, a3",
+    "mul t6, \\x, \\w0",
+    "add \\a0, \\a0, t6",
+    "mul t6, \\x, \\w1",
+    "add \\a1, \\a1, t6",
+    "mul t6, \\x, \\w2",
+    "add \\a2, \\a2, t6",
+    "mul t6, \\x, \\w3",
+    "add \\a3, \\a3, t6",
+    ".endm",
+    ".macro elastiq_rv32_code i",
+    "lh t1, 8*\\i(t0)",
+    "lh t2, 8*\\i+2(t0)",
+    "lh t3, 8*\\i+4(t0)",
+    "lh ra, 8*\\i+6(t0)",
+    "lb t4, \\i(a4)",
+    "lb t5, \\i(a5)",
+    "elastiq_rv32_row t4, t1, t2, t3, ra, s0, s1, s2, s3",
+    "lb t4, \\i(a6)",
+    "elastiq_rv32_row t5, t1, t2, t3, ra, s4, s5, s6, s7",
+    "lb t5, \\i(a7)",
+    "elastiq_rv32_row t4, t1, t2, t3, ra, s8, s9, s10, s11",
+    "elastiq_rv32_row t5, t1, t2, t3, ra, a0, a1, a2, a3",
+    ".endm",
+    ".macro elastiq_rv32_advance n",
+    "addi t0, t0, 8*\\n",
+    "addi a4, a4, \\n",
+    "addi a5, a5, \\n",
+    "addi a6, a6, \\n",
+    "addi a7, a7, \\n",
+    ".endm",
+    ".macro elastiq_rv32_each f, by",
+    ".irp a, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, a0, a1, a2, a3",
+    "\\f \\a, \\a, \\by",
+    ".endr",
+    ".endm",
+    // Multiplier t1; t2 z_y, t3 lo, ra hi; t4, t5 temporary.
+    ".macro elastiq_rv32_store a, y, at",
+    "mul t4, \\a, t1",
+    "mulh \\a, \\a, t1",
+    "srli t4, t4, 31",
+    "add \\a, \\a, t2",
+    "add \\a, \\a, t4",
+    "bge \\a, t3, 1f",
+    "mv \\a, t3",
+    "1: bge ra, \\a, 2f",
+    "mv \\a, ra",
+    "2: sb \\a, \\at(\\y)",
+    ".endm",
+    ".macro elastiq_rv32_store_row at, a0, a1, a2, a3",
+    "lw t1, 8*\\at+4(t0)",
+    "elastiq_rv32_store \\a0, a4, \\at",
+    "elastiq_rv32_store \\a1, a5, \\at",
+    "elastiq_rv32_store \\a2, a6, \\at",
+    "elastiq_rv32_store \\a3, a7, \\at",
+    ".endm",
+    ".section .text.elastiq_rv32_tiles,\"ax\",@progbits",
+    ".globl elastiq_rv32_tiles",
+    ".p2align 2",
+    "elastiq_rv32_tiles:",
+    "addi sp, sp, -64",
+    "sw ra, 60(sp)",
+    "sw s0, 56(sp)",
+    "sw s1, 52(sp)",
+    "sw s2, 48(sp)",
+    "sw s3, 44(sp)",
+    "sw s4, 40(sp)",
+    "sw s5, 36(sp)",
+    "sw s6, 32(sp)",
+    "sw s7, 28(sp)",
+    "sw s8, 24(sp)",
+    "sw s9, 20(sp)",
+    "sw s10, 16(sp)",
+    "sw s11, 12(sp)",
+    "sw a0, 0(sp)",
+    "mv t6, a0",
+    // Next four rows; t6 points to the arguments.
+    "7:",
+    "lw t0, 32(t6)", // quant
+    "lw s0, 0(t0)",
+    "lw s1, 8(t0)",
+    "lw s2, 16(t0)",
+    "lw s3, 24(t0)",
+    "mv s4, s0",
+    "mv s5, s1",
+    "mv s6, s2",
+    "mv s7, s3",
+    "mv s8, s0",
+    "mv s9, s1",
+    "mv s10, s2",
+    "mv s11, s3",
+    "mv a0, s0",
+    "mv a1, s1",
+    "mv a2, s2",
+    "mv a3, s3",
+    "lw a4, 8(t6)",
+    "lw a5, 12(t6)",
+    "lw a6, 16(t6)",
+    "lw a7, 20(t6)",
+    "lw t4, 24(t6)", // unrolled
+    "lw t5, 28(t6)", // rest
+    "lw t0, 0(t6)",  // weights
+    "add t4, t4, a4",
+    "sw t4, 4(sp)",
+    "add t5, t5, t4",
+    "sw t5, 8(sp)",
+    "beq a4, t4, 3f",
+    "2:",
+    "elastiq_rv32_code 0",
+    "elastiq_rv32_code 1",
+    "elastiq_rv32_code 2",
+    "elastiq_rv32_code 3",
+    "elastiq_rv32_code 4",
+    "elastiq_rv32_code 5",
+    "elastiq_rv32_code 6",
+    "elastiq_rv32_code 7",
+    "lw t4, 4(sp)",
+    "elastiq_rv32_advance 8",
+    "bne a4, t4, 2b",
+    "3:",
+    "lw t4, 8(sp)",
+    "beq a4, t4, 5f",
+    "4:",
+    "elastiq_rv32_code 0",
+    "lw t4, 8(sp)",
+    "elastiq_rv32_advance 1",
+    "bne a4, t4, 4b",
+    "5:",
+    "lw t6, 0(sp)",
+    "lw t4, 56(t6)", // shift
+    "bnez t4, 8f",
+    "6:",
+    "lw t0, 32(t6)", // quant
+    "lw a4, 36(t6)", // y
+    "lw a5, 40(t6)",
+    "lw a6, 44(t6)",
+    "lw a7, 48(t6)",
+    "lw t2, 60(t6)", // z_y
+    "lw t3, 64(t6)", // lo
+    "lw ra, 68(t6)", // hi
+    "elastiq_rv32_store_row 0, s0, s4, s8, a0",
+    "elastiq_rv32_store_row 1, s1, s5, s9, a1",
+    "elastiq_rv32_store_row 2, s2, s6, s10, a2",
+    "elastiq_rv32_store_row 3, s3, s7, s11, a3",
+    "lw t1, 0(t6)", // weights
+    "lw t2, 4(t6)", // weights_step
+    "lw t3, 52(t6)", // count
+    "addi t0, t0, 32",
+    "addi a4, a4, 4",
+    "addi a5, a5, 4",
+    "addi a6, a6, 4",
+    "addi a7, a7, 4",
+    "add t1, t1, t2",
+    "addi t3, t3, -1",
+    "sw t0, 32(t6)",
+    "sw a4, 36(t6)",
+    "sw a5, 40(t6)",
+    "sw a6, 44(t6)",
+    "sw a7, 48(t6)",
+    "sw t1, 0(t6)",
+    "sw t3, 52(t6)",
+    "bnez t3, 7b",
+    "lw ra, 60(sp)",
+    "lw s0, 56(sp)",
+    "lw s1, 52(sp)",
+    "lw s2, 48(sp)",
+    "lw s3, 44(sp)",
+    "lw s4, 40(sp)",
+    "lw s5, 36(sp)",
+    "lw s6, 32(sp)",
+    "lw s7, 28(sp)",
+    "lw s8, 24(sp)",
+    "lw s9, 20(sp)",
+    "lw s10, 16(sp)",
+    "lw s11, 12(sp)",
+    "addi sp, sp, 64",
+    "ret",
+    "8:",
+    "bltz t4, 9f",
+    "elastiq_rv32_each sll, t4",
+    "j 6b",
+    "9:",
+    "neg t4, t4",
+    "elastiq_rv32_each sra, t4",
+    "j 6b",
+    ".purgem elastiq_rv32_row",
+    ".purgem elastiq_rv32_code",
+    ".purgem elastiq_rv32_advance",
+    ".purgem elastiq_rv32_each",
+    ".purgem elastiq_rv32_store",
+    ".purgem elastiq_rv32_store_row",
+    ".option pop",
+    ".text",
+);
