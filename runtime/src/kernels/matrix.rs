@@ -7,6 +7,7 @@ use super::Requant;
 use super::conv::{Conv, Patch};
 use super::pieces::{pieces, pieces_mut};
 use super::weights::Weights;
+use super::window::Taps;
 use crate::Backend;
 use crate::format::QuantRow;
 use zerocopy::IntoBytes;
@@ -216,47 +217,48 @@ fn windows<T: Tile>(
     let layout = const { T::BACKEND.layout() };
     let (window, m) = (&conv.window, conv.quant.len());
     let (v, h) = (window.v, window.h);
-    let line = h.output.wrapping_mul(m);
+    let positions = h.output.wrapping_mul(v.output);
     let images = pieces(x, v.input * h.input * window.c);
-    for (image, y) in images.zip(pieces_mut(y, line.wrapping_mul(v.output))) {
-        for (oy, y) in pieces_mut(y, line).enumerate() {
-            let rows = v.taps(oy);
-            for (i, y) in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)).enumerate() {
-                let ox = i.wrapping_mul(layout.cols);
-                let n = layout.cols.min(h.output.wrapping_sub(ox));
-                let gather = Gather {
-                    conv,
-                    image,
-                    rows: &rows,
-                    channel: place.channel,
-                    ox,
-                    n,
-                };
-                let Some(columns) = gather.columns::<T>(staging, wide) else {
-                    return;
-                };
-                let out = y.get_mut(place.row..).unwrap_or_default();
-                T::multiply(block, &columns, wide, out, m);
-            }
+    for (image, y) in images.zip(pieces_mut(y, positions.wrapping_mul(m))) {
+        let mut gather = Gather {
+            conv,
+            image,
+            rows: v.taps(0),
+            channel: place.channel,
+            oy: 0,
+            ox: 0,
+        };
+        let mut left = positions;
+        for y in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)) {
+            let n = layout.cols.min(left);
+            left = left.wrapping_sub(n);
+            let Some(columns) = gather.columns::<T>(n, staging, wide) else {
+                return;
+            };
+            let out = y.get_mut(place.row..).unwrap_or_default();
+            T::multiply(block, &columns, wide, out, m);
         }
     }
 }
 
-/// `n` neighbouring positions of an output line.
+/// Positions of an output image, one after the other.
 struct Gather<'g> {
     conv: &'g Conv<'g>,
     image: &'g [i8],
-    rows: &'g super::window::Taps,
     channel: usize,
+    /// The next position.
+    oy: usize,
     ox: usize,
-    n: usize,
+    /// The taps of line `oy`.
+    rows: Taps,
 }
 
 impl Gather<'_> {
-    /// The columns at these positions: gathered in `staging`, and widened where the backend wants that.
+    /// The columns at the next `n` positions: gathered in `staging`, and widened where the backend wants that.
     #[inline(always)]
     fn columns<'s, T: Tile>(
-        &self,
+        &mut self,
+        n: usize,
         staging: &'s mut [u32],
         wide: &mut [u32],
     ) -> Option<Columns<'s>> {
@@ -264,25 +266,28 @@ impl Gather<'_> {
         let (conv, h) = (self.conv, &self.conv.window.h);
         let stride = layout.padded(conv.k);
         let bytes = <[i8] as zerocopy::FromBytes>::mut_from_bytes(staging.as_mut_bytes()).ok()?;
-        let (first, last) = (h.taps(self.ox), h.taps(self.ox + self.n.wrapping_sub(1)));
-        if conv.window.is_full(self.rows, &first) && last.range.len() == h.kernel {
+        let last = self.ox.wrapping_add(n.wrapping_sub(1));
+        let (first, last_taps) = (h.taps(self.ox), h.taps(last));
+        let in_line = last < h.output && last_taps.range.len() == h.kernel;
+        if in_line && conv.window.is_full(&self.rows, &first) {
             let step = h.stride().wrapping_mul(conv.window.c);
             let at_once = layout.column > 0 && conv.cg.is_multiple_of(4);
             self.patch(&first).offsets(|at, start, len| {
                 let run = self.image.get(start..).unwrap_or_default();
-                match Columns::new(run, step, self.n, len) {
+                match Columns::new(run, step, n, len) {
                     Some(run) if at_once => T::widen(&run, at, wide),
                     Some(run) => T::gather(&run, bytes.get_mut(at..).unwrap_or_default(), stride),
                     None => {}
                 }
             });
+            self.advance(n);
             if at_once {
-                return Columns::new(bytes, stride, self.n, conv.k);
+                return Columns::new(bytes, stride, n, conv.k);
             }
         } else {
-            for (j, column) in pieces_mut(bytes, stride).take(self.n).enumerate() {
-                let cols = h.taps(self.ox + j);
-                if !conv.window.is_full(self.rows, &cols) {
+            for column in pieces_mut(bytes, stride).take(n) {
+                let cols = h.taps(self.ox);
+                if !conv.window.is_full(&self.rows, &cols) {
                     column.fill(conv.z_x as i8);
                 }
                 self.patch(&cols).offsets(|at, start, len| {
@@ -291,21 +296,32 @@ impl Gather<'_> {
                         T::gather(&run, column.get_mut(at..).unwrap_or_default(), 0);
                     }
                 });
+                self.advance(1);
             }
         }
-        let columns = Columns::new(bytes, stride, self.n, conv.k)?;
+        let columns = Columns::new(bytes, stride, n, conv.k)?;
         if layout.column > 0 {
             T::widen(&columns, 0, wide);
         }
         Some(columns)
     }
 
+    /// Go on by `n` positions, at most to the start of the next line.
     #[inline(always)]
-    fn patch<'p>(&'p self, cols: &'p super::window::Taps) -> Patch<'p> {
+    fn advance(&mut self, n: usize) {
+        self.ox = self.ox.wrapping_add(n);
+        if self.ox >= self.conv.window.h.output {
+            (self.ox, self.oy) = (0, self.oy.wrapping_add(1));
+            self.rows = self.conv.window.v.taps(self.oy);
+        }
+    }
+
+    #[inline(always)]
+    fn patch<'p>(&'p self, cols: &'p Taps) -> Patch<'p> {
         Patch {
             conv: self.conv,
             image: self.image,
-            rows: self.rows,
+            rows: &self.rows,
             cols,
             channel: self.channel,
         }

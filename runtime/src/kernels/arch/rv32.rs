@@ -12,6 +12,7 @@ use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
 use crate::kernels::weights::Weights;
 use crate::spec;
+use core::arch::asm;
 use tile::{Tiles, UNROLL, tiles};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -110,6 +111,15 @@ impl Tile for Rv32 {
 
     fn widen(_x: &Columns, _at: usize, _to: &mut [u32]) {}
 
+    #[inline(always)]
+    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+        for j in 0..x.n {
+            let from = x.bytes.get(j.wrapping_mul(x.stride)..).unwrap_or_default();
+            let to = to.get_mut(j.wrapping_mul(stride)..).unwrap_or_default();
+            copy(from, to, x.len);
+        }
+    }
+
     fn multiply(block: &Block, x: &Columns, _wide: &[u32], out: &mut [i8], stride: usize) {
         let (k, rows) = (block.k, block.quant.len());
         let step = Self::BACKEND.layout().padded(k) * TILE * size_of::<i16>();
@@ -164,6 +174,58 @@ impl Tile for Rv32 {
         for (out, y) in out.chunks_mut(stride.max(1)).zip(&y).take(x.n) {
             let out = out.iter_mut().take(rows).skip(rows - left);
             out.zip(y).for_each(|(out, y)| *out = *y);
+        }
+    }
+}
+
+/// Copy the first `len` codes, by words where both are aligned.
+///
+/// Runs of a column are short: a call of `memcpy` costs more than it saves.
+#[inline(always)]
+fn copy(from: &[i8], to: &mut [i8], len: usize) {
+    let len = from.len().min(to.len()).min(len);
+    let (mut x, mut y) = (from.as_ptr(), to.as_mut_ptr());
+    let mut bytes = len;
+    if (x.addr() | y.addr()).is_multiple_of(4) {
+        bytes = len % 8;
+        if len >= 8 {
+            // SAFETY: reads and writes the first `len & !7` bytes of slices of at least `len` bytes; words are aligned.
+            unsafe {
+                asm!(
+                    "2:",
+                    "lw {a}, 0({x})",
+                    "lw {b}, 4({x})",
+                    "addi {x}, {x}, 8",
+                    "sw {a}, 0({y})",
+                    "sw {b}, 4({y})",
+                    "addi {y}, {y}, 8",
+                    "bne {x}, {end}, 2b",
+                    x = inout(reg) x,
+                    y = inout(reg) y,
+                    end = in(reg) x.wrapping_add(len - bytes),
+                    a = out(reg) _,
+                    b = out(reg) _,
+                    options(nostack),
+                );
+            }
+        }
+    }
+    if bytes > 0 {
+        // SAFETY: reads and writes the last `bytes` bytes of the same slices.
+        unsafe {
+            asm!(
+                "2:",
+                "lb {a}, 0({x})",
+                "addi {x}, {x}, 1",
+                "sb {a}, 0({y})",
+                "addi {y}, {y}, 1",
+                "bne {x}, {end}, 2b",
+                x = inout(reg) x => _,
+                y = inout(reg) y => _,
+                end = in(reg) x.wrapping_add(bytes),
+                a = out(reg) _,
+                options(nostack),
+            );
         }
     }
 }
