@@ -11,6 +11,7 @@ fn main() {
     println!(
         "cargo::rustc-check-cfg=cfg(elastiq_backend, values(none(), \"thumb\", \"dsp\", \"helium\", \"rv32\", \"rvv\", \"neon\", \"x86\"))"
     );
+    println!("cargo::rustc-check-cfg=cfg(elastiq_armv7m)");
     let text = |key: &str| var(key).unwrap_or_default();
     let flags = text("CARGO_ENCODED_RUSTFLAGS");
     if flags.contains("elastiq_force_scalar") {
@@ -41,6 +42,9 @@ fn main() {
         "x86_64" => "x86",
         _ => return,
     };
+    if target.starts_with("thumbv7m") || target.starts_with("thumbv8m.main") {
+        println!("cargo::rustc-cfg=elastiq_armv7m");
+    }
     println!("cargo::rustc-cfg=elastiq_backend");
     println!("cargo::rustc-cfg=elastiq_backend=\"{backend}\"");
 }

@@ -69,6 +69,8 @@ pub(crate) struct Block<'b> {
     pub plain: Option<&'b [i8]>,
     /// Decoded weights, where `plain` is `None`.
     pub decoded: &'b [u32],
+    /// Every weight fits `i8`.
+    pub narrow: bool,
     pub k: usize,
     pub quant: &'b [QuantRow],
     pub rq: Requant,
@@ -149,6 +151,7 @@ pub(crate) fn conv<T: Tile, const OPS: u32>(
         let block = Block {
             plain: plain.map(|w| w.get(first..).unwrap_or_default()),
             decoded: parts.block,
+            narrow: conv.weights.fits_i8(),
             k: conv.k,
             quant: conv.quant.get(row..row.wrapping_add(n)).unwrap_or_default(),
             rq: conv.rq,

@@ -1,32 +1,46 @@
 //! ARMv6-M and ARMv7-M without DSP extension.
 
+#[path = "thumb/tile.rs"]
+mod tile;
+
 use crate::Backend;
+use crate::format::QuantRow;
 use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
+use crate::kernels::matrix::{self, Block, Columns, Tile};
+use crate::kernels::pieces::pieces_mut;
+use crate::kernels::weights::Weights;
+use crate::spec;
+use tile::{Tiles, pairs, tiles};
+
+/// Rows and columns of a tile.
+const TILE: usize = 2;
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
 pub(crate) fn best() -> Backend {
-    Backend::Portable
+    Backend::Thumb
 }
 
 /// Whether this program can use `backend` on this machine.
-pub(crate) fn available(_backend: Backend) -> bool {
-    false
+pub(crate) fn available(backend: Backend) -> bool {
+    backend == Backend::Thumb
 }
 
 /// Convolution.
 #[inline(always)]
 pub(crate) fn conv<const OPS: u32>(
-    _backend: Backend,
-    _conv: &Conv,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    conv: &Conv,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Thumb
+        && is_aligned(conv.quant)
+        && matrix::conv::<Thumb, OPS>(conv, x, y, scratch)
 }
 
 /// Depthwise convolution.
@@ -55,12 +69,191 @@ pub(crate) fn dense<const OPS: u32>(
 
 /// Sum of two tensors of one shape; `y` holds the first.
 #[inline(always)]
-pub(crate) fn add(_backend: Backend, _add: &Add, _x2: &[i8], _y: &mut [i8]) -> bool {
-    false
+pub(crate) fn add(backend: Backend, add: &Add, x2: &[i8], y: &mut [i8]) -> bool {
+    if backend != Backend::Thumb {
+        return false;
+    }
+    let (a, b, c, s, lo, hi) = (add.a, add.b, add.c, add.s, add.lo, add.hi);
+    for (y, x2) in y.iter_mut().zip(x2) {
+        *y = spec::add(*y, *x2, a, b, c, s, lo, hi);
+    }
+    true
 }
 
 /// `y[i] = max(y[i], x[i])`.
 #[inline(always)]
 pub(crate) fn max(_backend: Backend, _x: &[i8], _y: &mut [i8]) -> bool {
     false
+}
+
+/// Whether words can be loaded from `quant`.
+fn is_aligned(quant: &[QuantRow]) -> bool {
+    quant.as_ptr().addr().is_multiple_of(4)
+}
+
+/// Convolution as a matrix product.
+struct Thumb;
+
+impl Tile for Thumb {
+    const BACKEND: Backend = Backend::Thumb;
+
+    fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]) {
+        let len = Self::BACKEND.layout().padded(weights.len);
+        for (i, to) in pieces_mut(to, len).enumerate() {
+            let at = i * TILE;
+            if at >= n {
+                return;
+            }
+            if !weights.len.is_multiple_of(4) {
+                to.fill(0);
+            }
+            for r in 0..TILE.min(n - at) {
+                load_row::<OPS>(weights, first + at + r, to.get_mut(r..).unwrap_or_default());
+            }
+        }
+    }
+
+    fn widen(x: &Columns, at: usize, to: &mut [u32]) {
+        let last = x.n.wrapping_sub(1);
+        let Some(to) = to.get_mut(at..) else {
+            return;
+        };
+        let even = x.len & !1;
+        let fits = x.n <= TILE
+            && last < TILE
+            && last * x.stride + x.len <= x.bytes.len()
+            && x.len + x.len % 2 <= to.len();
+        if !fits {
+            return;
+        }
+        let second = x.bytes.get(last * x.stride..).unwrap_or_default();
+        if even > 0 {
+            // SAFETY: both columns have `len` codes, `to` has room for as many words (`fits`).
+            unsafe { pairs(x.bytes.as_ptr(), second.as_ptr(), to.as_mut_ptr(), even) };
+        }
+        if even < x.len {
+            for (to, x) in to.iter_mut().skip(even).zip([x.bytes, second]) {
+                *to = x.get(even).map_or(0, |x| pair(0, i32::from(*x)));
+            }
+        }
+    }
+
+    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
+        let (k, rows) = (block.k, block.quant.len());
+        let len = Self::BACKEND.layout().padded(k);
+        let last = x.n.wrapping_sub(1);
+        let fits = x.n <= TILE
+            && last < TILE
+            && k > 0
+            && len <= wide.len()
+            && last * stride + rows <= out.len()
+            && rows.div_ceil(TILE) * len <= block.decoded.len()
+            && is_aligned(block.quant);
+        if !fits || rows == 0 {
+            return;
+        }
+        if !block.narrow {
+            for (i, row) in block.decoded.chunks(len.max(1)).enumerate() {
+                for r in 0..TILE {
+                    let Some(q) = block.quant.get(i * TILE + r) else {
+                        return;
+                    };
+                    for j in 0..x.n {
+                        let acc = dot(row.get(r..), wide.get(j..), q.bias.get());
+                        if let Some(out) = out.get_mut(j * stride + i * TILE + r) {
+                            *out = block.rq.apply(acc, q.mult.get());
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        // A missing column repeats the first.
+        let y = out.as_mut_ptr();
+        let mut arguments = Tiles {
+            weights: block.decoded.as_ptr(),
+            columns: wide.as_ptr(),
+            len: len * 4,
+            quant: block.quant.as_ptr().cast(),
+            y: [y, y.wrapping_add(last * stride)],
+            count: rows / TILE,
+            pairs: len / 2,
+            shift: block.rq.shift.into(),
+            z_y: block.rq.z_y.into(),
+            lo: block.rq.lo.into(),
+            hi: block.rq.hi.into(),
+        };
+        if arguments.count > 0 {
+            // SAFETY: columns, outputs, weights and rows of `quant` are inside of their slices (`fits`), words are
+            // aligned: scratch consists of words, `quant` was looked at. `len` is a multiple of 4 codes.
+            unsafe { tiles(&mut arguments) };
+        }
+        if rows.is_multiple_of(TILE) {
+            return;
+        }
+        let Some(q) = block.quant.last() else {
+            return;
+        };
+        let quant = [q.bias.get(), q.mult.get(), 0, 0];
+        let mut y = [[0i8; TILE]; TILE];
+        let [y0, y1] = &mut y;
+        arguments.quant = quant.as_ptr().cast();
+        arguments.y = [y0.as_mut_ptr(), y1.as_mut_ptr()];
+        arguments.count = 1;
+        // SAFETY: as above, with a whole tile of outputs and `quant` on the stack. The tiles before advanced the
+        // weights to the last tile, which scratch holds whole.
+        unsafe { tiles(&mut arguments) };
+        for (j, [y, _]) in y.iter().enumerate().take(x.n) {
+            if let Some(out) = out.get_mut(j * stride + rows - 1) {
+                *out = *y;
+            }
+        }
+    }
+}
+
+/// `high · 2^16 + low`.
+#[inline(always)]
+fn pair(low: i32, high: i32) -> u32 {
+    (high << 16).wrapping_add(low) as u32
+}
+
+/// Decode a row to every other word of `to`: pairs of weights, as [`pair`] where all fit `i8`, otherwise as two
+/// halves.
+#[inline(always)]
+fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
+    let mut to = crate::kernels::pieces::every_mut(to, TILE);
+    if let Some(bytes) = weights.plain() {
+        let at = row.wrapping_mul(weights.len);
+        let row = bytes.get(at..at + weights.len).unwrap_or_default();
+        let (twos, rest) = row.as_chunks::<2>();
+        for (w, to) in twos.iter().zip(to.by_ref()) {
+            *to = pair(w[0].into(), w[1].into());
+        }
+        if let (Some(to), [w]) = (to.next(), rest) {
+            *to = pair(i32::from(*w), 0);
+        }
+        return;
+    }
+    let narrow = weights.fits_i8();
+    weights.fours::<OPS>(row, |_, [a, b, c, d]| {
+        for (low, high) in [(a, b), (c, d)] {
+            if let Some(to) = to.next() {
+                *to = match narrow {
+                    true => pair(low.into(), high.into()),
+                    false => u32::from(low as u16) | u32::from(high as u16) << 16,
+                };
+            }
+        }
+    });
+}
+
+/// `acc + Σ w[i] · x[i]` over every other word, for weights of 16 bits.
+fn dot(w: Option<&[u32]>, x: Option<&[u32]>, acc: i32) -> i32 {
+    let words = |words| crate::kernels::pieces::every(words, TILE);
+    let (w, x) = (words(w.unwrap_or_default()), words(x.unwrap_or_default()));
+    w.zip(x).fold(acc, |acc, (w, x)| {
+        let (x1, x0) = (i32::from(*x as i16), (x.wrapping_add(0x8000) as i32) >> 16);
+        acc.wrapping_add(i32::from(*w as i16).wrapping_mul(x0))
+            .wrapping_add((*w as i32 >> 16).wrapping_mul(x1))
+    })
 }

@@ -186,8 +186,8 @@ global_asm!(
     "elastiq_rv32_store_row 1, s1, s5, s9, a1",
     "elastiq_rv32_store_row 2, s2, s6, s10, a2",
     "elastiq_rv32_store_row 3, s3, s7, s11, a3",
-    "lw t1, 0(t6)", // weights
-    "lw t2, 4(t6)", // weights_step
+    "lw t1, 0(t6)",  // weights
+    "lw t2, 4(t6)",  // weights_step
     "lw t3, 52(t6)", // count
     "addi t0, t0, 32",
     "addi a4, a4, 4",
