@@ -134,26 +134,8 @@ impl Backend {
                 direct: false,
                 plane: 0,
             },
-            Backend::Avx2 => Layout {
-                cols: 4,
-                rows: 16,
-                step: 4,
-                column: 2,
-                weight: 2,
-                row_extra: 0,
-                direct: false,
-                plane: 0,
-            },
-            Backend::Avx512Vnni => Layout {
-                cols: 8,
-                rows: 16,
-                step: 4,
-                column: 0,
-                weight: 2,
-                row_extra: 4,
-                direct: false,
-                plane: 0,
-            },
+            // Buffers on the stack.
+            Backend::Avx2 | Backend::Avx512Vnni => Layout::NONE,
         }
     }
 }

@@ -7,16 +7,16 @@
 //! VNNI multiplies unsigned with signed bytes; inputs are therefore taken as `x + 128`, and the start of the
 //! accumulator is `bias - 128 · Σ w`.
 
+#[path = "x86/conv.rs"]
+mod conv;
 #[path = "x86/dense.rs"]
-mod dense_rows;
+mod dense;
 #[path = "x86/depthwise.rs"]
-mod depthwise_lines;
+mod depthwise;
 #[path = "x86/detect.rs"]
 mod detect;
 #[path = "x86/elementwise.rs"]
 mod elementwise;
-#[path = "x86/gemm.rs"]
-mod gemm;
 #[path = "x86/lanes.rs"]
 mod lanes;
 #[path = "x86/rows.rs"]
@@ -26,12 +26,12 @@ mod work;
 
 use self::detect::Level;
 use self::lanes::{Avx2, Vnni, VnniWide};
+use self::work::Work;
 use crate::Backend;
 use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::window::{Axis, Window};
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
@@ -64,17 +64,76 @@ fn level(backend: Backend) -> Level {
     }
 }
 
-/// Functions for each kind of lanes: generic code compiled for its instructions.
+/// Functions of one kernel for each kind of lanes: generic code, compiled for their instructions.
 macro_rules! for_lanes {
-    ($($name:ident = $function:path, $lanes:ty, $features:literal;)*) => {
-        $(
-            #[target_feature(enable = $features)]
-            #[inline(never)]
-            fn $name<const OPS: u32>(kernel: &KernelOf<'_, '_>, x: &[i8], y: &mut [i8]) -> bool {
-                let mut work = work::Work::new();
-                // SAFETY: the instructions of these lanes are the features of this function.
-                unsafe { $function(kernel.into(), x, y, &mut work) }
+    ($kernel:ident: $params:ty, $wide:ident, $vnni:ident, $avx2:ident) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
+        #[inline(never)]
+        fn $vnni<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+            // SAFETY: this function has the features of the lanes.
+            unsafe { $kernel::$kernel::<Vnni, OPS>(params, x, y, &mut Work::new()) }
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
+        #[inline(never)]
+        fn $wide<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+            // SAFETY: this function has the features of the lanes.
+            unsafe { $kernel::$kernel::<VnniWide, OPS>(params, x, y, &mut Work::new()) }
+        }
+
+        #[target_feature(enable = "avx2")]
+        #[inline(never)]
+        fn $avx2<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+            // SAFETY: this function has the features of the lanes.
+            unsafe { $kernel::$kernel::<Avx2, OPS>(params, x, y, &mut Work::new()) }
+        }
+
+        /// Run the kernel with the lanes that fit `backend` and the weights.
+        #[inline(always)]
+        pub(crate) fn $kernel<const OPS: u32>(
+            backend: Backend,
+            params: &$params,
+            x: &[i8],
+            y: &mut [i8],
+            _scratch: &mut [u32],
+        ) -> bool {
+            // SAFETY: this machine has the instructions of its level.
+            unsafe {
+                match level(backend) {
+                    Level::Avx512Vnni if rows::narrow(&params.weights) => {
+                        $vnni::<OPS>(params, x, y)
+                    }
+                    Level::Avx512Vnni => $wide::<OPS>(params, x, y),
+                    Level::Avx2 => $avx2::<OPS>(params, x, y),
+                    Level::None => false,
+                }
             }
-        )*
+        }
     };
+}
+
+for_lanes!(conv: Conv, conv_wide, conv_vnni, conv_avx2);
+for_lanes!(depthwise: Depthwise, depthwise_wide, depthwise_vnni, depthwise_avx2);
+for_lanes!(dense: Dense, dense_wide, dense_vnni, dense_avx2);
+
+/// Sum of two tensors of one shape; `y` holds the first.
+#[inline(always)]
+pub(crate) fn add(backend: Backend, add: &Add, x2: &[i8], y: &mut [i8]) -> bool {
+    if level(backend) == Level::None {
+        return false;
+    }
+    // SAFETY: every level has AVX2.
+    unsafe { elementwise::add(add, x2, y) };
+    true
+}
+
+/// `y[i] = max(y[i], x[i])`.
+#[inline(always)]
+pub(crate) fn max(backend: Backend, x: &[i8], y: &mut [i8]) -> bool {
+    if level(backend) == Level::None {
+        return false;
+    }
+    // SAFETY: every level has AVX2.
+    unsafe { elementwise::max(x, y) };
+    true
 }
