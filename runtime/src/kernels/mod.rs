@@ -14,9 +14,11 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod dot;
 pub(crate) mod lut;
+#[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
 pub(crate) mod matrix;
 pub(crate) mod mul;
 pub(crate) mod pieces;
+#[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
 pub(crate) mod planes;
 pub(crate) mod pool;
 pub(crate) mod prelu;
