@@ -158,6 +158,18 @@ impl Appended {
 }
 
 impl Case {
+    pub fn kind(&self) -> OpKind {
+        match self.op {
+            Op::Conv { .. } => OpKind::Conv,
+            Op::Depthwise { .. } => OpKind::Depthwise,
+            Op::Dense { .. } => OpKind::Dense,
+            Op::MaxPool { .. } => OpKind::MaxPool,
+            Op::AvgPool { .. } => OpKind::AvgPool,
+            Op::Add { .. } => OpKind::Add,
+            Op::Mul { .. } => OpKind::Mul,
+        }
+    }
+
     /// Append the operator, its operands and its tables to `b`.
     pub fn append(&self, b: &mut Builder, home: Home) -> Appended {
         let mut rng = Rng(self.seed);
