@@ -246,20 +246,6 @@ impl Layout {
             }),
         }
     }
-
-    /// Fewest bytes of scratch for a depthwise convolution.
-    pub const fn planes_len(
-        &self,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        _dilation: [usize; 2],
-        output: [usize; 2],
-    ) -> usize {
-        match self.planes(kernel, stride, output) {
-            Some(planes) => planes.least(),
-            None => 0,
-        }
-    }
 }
 
 /// Inputs under the windows of an axis with (kernel, stride, outputs), padding included.

@@ -41,11 +41,13 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
                 full: layout.matrix_len(k, full),
             }
         }
-        OpKind::Depthwise if layout.plane > 0 => {
-            let len = layout.planes_len([p[0], p[1]], [p[2], p[3]], [p[4], p[5]], [oh, ow]);
-            Need {
-                least: len,
-                full: len,
+        OpKind::Depthwise if (p[4], p[5], m) == (1, 1, c) => {
+            match layout.planes([p[0], p[1]], [p[2], p[3]], [oh, ow]) {
+                Some(planes) => Need {
+                    least: planes.least(),
+                    full: planes.full(),
+                },
+                None => Need::default(),
             }
         }
         OpKind::Dense => {

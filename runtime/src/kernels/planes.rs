@@ -29,19 +29,32 @@ pub(crate) trait Lines {
         to: &mut [Self::Code],
         line: usize,
     ) {
-        for j in 0..channels {
-            let to = to.get_mut(j.wrapping_mul(line)..).unwrap_or_default();
-            let x = every(x.get(j..).unwrap_or_default(), step);
-            for (to, x) in to.iter_mut().take(n).zip(x) {
-                *to = Self::Code::from(*x);
-            }
-        }
+        spread(x, step, n, channels, to, line);
     }
 
     /// All outputs of one channel:
     /// `y[l * next + i * step] = requant(bias + Σ_a Σ_t taps[a * row + t] · codes[(l * stride[0] + a) * pitch +
     /// i * stride[1] + t])`.
     fn outputs(plane: &Plane<Self::Code>, y: &mut [i8]);
+}
+
+/// [`Lines::spread`] for all.
+#[inline]
+pub(crate) fn spread<C: Copy + From<i8>>(
+    x: &[i8],
+    step: usize,
+    n: usize,
+    channels: usize,
+    to: &mut [C],
+    line: usize,
+) {
+    for j in 0..channels {
+        let to = to.get_mut(j.wrapping_mul(line)..).unwrap_or_default();
+        let x = every(x.get(j..).unwrap_or_default(), step);
+        for (to, x) in to.iter_mut().take(n).zip(x) {
+            *to = C::from(*x);
+        }
+    }
 }
 
 /// One channel in scratch.

@@ -105,6 +105,16 @@ impl<'a> Weights<'a> {
         self.value(self.code(row, i), row, i)
     }
 
+    /// Zero point of `row`.
+    #[inline(always)]
+    pub fn zero(&self, row: usize) -> i16 {
+        match self.values {
+            Values::Linear(zero) => zero,
+            Values::Zeros(Channels::Rows, zeros) => entry(zeros, row),
+            _ => 0,
+        }
+    }
+
     /// `Σ w[row, at + i] · x[i]`.
     #[inline]
     pub fn dot(&self, row: usize, at: usize, x: &[i8]) -> i32 {

@@ -1,66 +1,82 @@
-//! Cortex-M with DSP extension.
+//! Cortex-M with DSP extension: dual 16-bit multiply-accumulate.
+//!
+//! Single loads and stores may be unaligned on these cores, loads and stores of several words may not.
+
+#[path = "dsp/dense.rs"]
+mod dense;
+#[path = "dsp/elementwise.rs"]
+mod elementwise;
+#[path = "dsp/lines.rs"]
+mod lines;
+#[path = "dsp/ops.rs"]
+mod ops;
+#[path = "dsp/tile.rs"]
+mod tile;
+
+pub(crate) use elementwise::{add, max};
 
 use crate::Backend;
-use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
+use crate::kernels::{Requant, matrix, planes};
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
 pub(crate) fn best() -> Backend {
-    Backend::Portable
+    Backend::Dsp
 }
 
 /// Whether this program can use `backend` on this machine.
-pub(crate) fn available(_backend: Backend) -> bool {
-    false
+pub(crate) fn available(backend: Backend) -> bool {
+    backend == Backend::Dsp
 }
 
 /// Convolution.
 #[inline(always)]
 pub(crate) fn conv<const OPS: u32>(
-    _backend: Backend,
-    _conv: &Conv,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    conv: &Conv,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Dsp
+        && matrix::conv::<tile::Dsp, OPS>(conv, x, y, scratch)
+        && bounded(&conv.rq, y)
 }
 
 /// Depthwise convolution.
 #[inline(always)]
 pub(crate) fn depthwise<const OPS: u32>(
-    _backend: Backend,
-    _depthwise: &Depthwise,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    depthwise: &Depthwise,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Dsp
+        && planes::depthwise::<lines::Dsp>(depthwise, x, y, scratch)
+        && bounded(&depthwise.rq, y)
 }
 
 /// Dense layer.
 #[inline(always)]
 pub(crate) fn dense<const OPS: u32>(
-    _backend: Backend,
-    _dense: &Dense,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    dense: &Dense,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Dsp && dense::dense::<OPS>(dense, x, y, scratch) && bounded(&dense.rq, y)
 }
 
-/// Sum of two tensors of one shape; `y` holds the first.
+/// Clamp to the bounds of `rq` what is clamped to those of a code. Always true.
 #[inline(always)]
-pub(crate) fn add(_backend: Backend, _add: &Add, _x2: &[i8], _y: &mut [i8]) -> bool {
-    false
-}
-
-/// `y[i] = max(y[i], x[i])`.
-#[inline(always)]
-pub(crate) fn max(_backend: Backend, _x: &[i8], _y: &mut [i8]) -> bool {
-    false
+fn bounded(rq: &Requant, y: &mut [i8]) -> bool {
+    if (rq.lo, rq.hi) != (i8::MIN, i8::MAX) {
+        elementwise::clamp(y, rq.lo, rq.hi);
+    }
+    true
 }

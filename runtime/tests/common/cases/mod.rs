@@ -477,8 +477,13 @@ impl Case {
             Op::Dense { k, .. } => layout.matrix_len(*k, tiles * layout.rows),
             Op::Depthwise { g, .. } => {
                 let (v, h) = (g.v, g.h);
-                let (dilation, out) = ([v.dilation, h.dilation], [v.out, h.out]);
-                layout.planes_len([v.kernel, h.kernel], [v.stride, h.stride], dilation, out)
+                let out = [v.out, h.out];
+                layout
+                    .planes([v.kernel, h.kernel], [v.stride, h.stride], out)
+                    .map_or(0, |planes| match tiles {
+                        0 | 1 => planes.least(),
+                        _ => planes.full(),
+                    })
             }
             _ => 0,
         };
