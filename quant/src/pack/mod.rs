@@ -2,10 +2,12 @@
 
 mod frame;
 mod meta;
+mod strip;
 mod tables;
 mod weights;
 
 pub use meta::{Meta, MetaLayer, MetaPort};
+pub use strip::without_meta;
 
 use crate::Error;
 use crate::ir::{Graph, Port};

@@ -6,6 +6,7 @@ pub mod cmd;
 pub mod data;
 pub mod evaluation;
 pub mod failure;
+pub mod footprint;
 pub mod kernels;
 pub mod measure;
 pub mod memory_map;

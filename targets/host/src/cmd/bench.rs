@@ -2,6 +2,7 @@
 
 mod kernels;
 mod layers;
+mod size;
 
 use crate::artifact::Artifact;
 use crate::data::Dataset;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  elastiq bench digits.eqm --on m4\n  \
     elastiq bench digits.eqm --on all --data digits_test.npz --inputs 20 --json\n  \
-    elastiq bench --kernels --on m4,host")]
+    elastiq bench --kernels --on m4,host\n  \
+    elastiq bench digits.eqm --on m4 --size")]
 pub struct BenchArgs {
     /// Artifact made by `elastiq compile`
     #[arg(required_unless_present = "kernels")]
@@ -29,6 +31,9 @@ pub struct BenchArgs {
     /// Measure one layer of each kind in place of an artifact: every width and coding of the weights
     #[arg(long, conflicts_with_all = ["model", "data", "inputs"])]
     kernels: bool,
+    /// Build the application with this artifact in it and print what it needs of flash and RAM
+    #[arg(long, conflicts_with_all = ["kernels", "data", "inputs"])]
+    size: bool,
     /// Data whose first samples are run; without it the inputs of the self-test, then patterns
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
@@ -44,6 +49,7 @@ pub struct BenchArgs {
 pub fn run(args: &BenchArgs) -> Outcome<()> {
     let places = places(&args.on)?;
     match &args.model {
+        Some(model) if args.size => size(args, model, &places),
         Some(model) => network(args, model, &places),
         None => kernels(args, &places),
     }
@@ -73,7 +79,7 @@ fn network(args: &BenchArgs, path: &Path, places: &[Place]) -> Outcome<()> {
         None => host(&artifact, &inputs),
     })?;
     let matches = measured.iter().all(|r| r.matches_host);
-    show(args.json, matches, &measured, layers::text)?;
+    show(args.json, Some(matches), &measured, layers::text)?;
     let fault = measured.iter().find_map(|r| r.fault());
     checked(fault.map(|what| format!("{}: {what}", path.display())))
 }
@@ -84,8 +90,17 @@ fn kernels(args: &BenchArgs, places: &[Place]) -> Outcome<()> {
         crate::kernels::measure(place.as_ref(), &formats, progress)
     })?;
     let matches = measured.iter().all(|r| r.matches_host);
-    show(args.json, matches, &measured, kernels::text)?;
+    show(args.json, Some(matches), &measured, kernels::text)?;
     checked(measured.iter().find_map(|r| r.fault()).map(str::to_string))
+}
+
+fn size(args: &BenchArgs, path: &Path, places: &[Place]) -> Outcome<()> {
+    let artifact = Artifact::load(path)?;
+    let measured = each(places, |place, progress| match place {
+        Some(core) => crate::footprint::measure(core, &artifact, progress),
+        None => Err(Failure::input("--size needs a core: --on m4")),
+    })?;
+    show(args.json, None, &measured, size::text)
 }
 
 /// Measure at every place, with a sign of life.
@@ -101,17 +116,18 @@ fn each<R>(
     places.iter().map(one).collect()
 }
 
-/// One report as it is, several as a list.
+/// One report as it is, several as a list, beside what holds for all of them.
 fn show<R: Serialize>(
     json: bool,
-    matches_host: bool,
+    matches_host: Option<bool>,
     reports: &[R],
     text: impl Fn(&R) -> String,
 ) -> Outcome<()> {
-    match (json, reports) {
-        (true, [one]) => print_json(one),
-        (true, _) => print_json(&json!({ "matches_host": matches_host, "cores": reports })),
-        (false, _) => print(&reports.iter().map(text).collect::<Vec<_>>().join("\n")),
+    match (json, reports, matches_host) {
+        (true, [one], _) => print_json(one),
+        (true, _, Some(all)) => print_json(&json!({ "matches_host": all, "cores": reports })),
+        (true, _, None) => print_json(&json!({ "cores": reports })),
+        (false, ..) => print(&reports.iter().map(text).collect::<Vec<_>>().join("\n")),
     }
 }
 

@@ -70,6 +70,24 @@ pub fn build_app(core: &Core, model: &Path, progress: &mut dyn FnMut(&str)) -> O
     )
 }
 
+/// [`build_app`], optimized for size.
+///
+/// # Errors
+/// As [`build_runner`].
+pub fn build_small_app(
+    core: &Core,
+    model: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Outcome<PathBuf> {
+    let model = model.canonicalize().map_err(|e| Failure::at(model, e))?;
+    let env = [("ELASTIQ_MODEL", model.as_os_str())];
+    build_with(core, Program::App, SMALL, &env, progress)
+}
+
+/// Cargo profiles: for speed, which is the rule, and for size.
+const FAST: &str = "firmware";
+const SMALL: &str = "firmware-size";
+
 /// Variables that would change what the inner cargo builds, or where.
 const CLEARED: [&str; 10] = [
     "RUSTFLAGS",
@@ -94,21 +112,34 @@ pub fn build(
     env: &[(&str, &std::ffi::OsStr)],
     progress: &mut dyn FnMut(&str),
 ) -> Outcome<PathBuf> {
+    build_with(core, program, FAST, env, progress)
+}
+
+fn build_with(
+    core: &Core,
+    program: Program,
+    profile: &str,
+    env: &[(&str, &std::ffi::OsStr)],
+    progress: &mut dyn FnMut(&str),
+) -> Outcome<PathBuf> {
     let root = workspace()?;
     let target_dir = root.join("target").join("firmware");
-    let elf_dir = target_dir.join("elf").join(&core.name);
+    let elf_dir = match profile {
+        FAST => target_dir.join("elf").join(&core.name),
+        _ => target_dir.join("elf").join(&core.name).join(profile),
+    };
     create_dir_all(&elf_dir).map_err(|e| Failure::at(&elf_dir, e))?;
     // Two cores may share a target triple and with it the place where cargo leaves the program.
     let lock_path = target_dir.join("elf").join("lock");
     let lock = File::create(&lock_path).map_err(|e| Failure::at(&lock_path, e))?;
     lock.lock().map_err(|e| Failure::at(&lock_path, e))?;
 
-    let mut cargo = cargo_command(core, program, &root, &target_dir)?;
+    let mut cargo = cargo_command(core, program, profile, &root, &target_dir)?;
     cargo.envs(env.iter().copied());
     run_cargo(cargo, &format!("firmware for {}", core.name), progress)?;
     let built = target_dir
         .join(&core.target)
-        .join("firmware")
+        .join(profile)
         .join(program.name());
     let elf = elf_dir.join(program.name());
     // Replaced, not rewritten: an emulator may be running the old one.
@@ -121,6 +152,7 @@ pub fn build(
 fn cargo_command(
     core: &Core,
     program: Program,
+    profile: &str,
     root: &Path,
     target_dir: &Path,
 ) -> Outcome<Command> {
@@ -151,7 +183,7 @@ fn cargo_command(
         .args([
             "build",
             "--profile",
-            "firmware",
+            profile,
             "--color",
             "never",
             "--target",

@@ -13,7 +13,7 @@ pub mod scan;
 pub mod stack;
 mod vfp;
 
-pub use build::{Program, build, build_app, build_runner};
+pub use build::{Program, build, build_app, build_runner, build_small_app};
 pub use cores::{Core, backend, core, cores, workspace};
 pub use here::run_here;
 pub use launch::{RunOptions, run, run_app};
