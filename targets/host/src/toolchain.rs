@@ -148,9 +148,10 @@ struct Found {
     sysroot: PathBuf,
 }
 
-/// Compilers on this machine, the usual one first.
+/// Compilers on this machine: the distribution's first, so that machines which have it count the same instructions
+/// whatever else is installed.
 fn compilers() -> Vec<Found> {
-    let candidates = ["rustc", "/usr/bin/rustc"];
+    let candidates = ["/usr/bin/rustc", "rustc"];
     candidates.iter().filter_map(|name| found(name)).collect()
 }
 
@@ -169,7 +170,8 @@ fn found(rustc: &str) -> Option<Found> {
     })
 }
 
-/// A compiler for `target`: one with the compiled library if there is one, else one with the library source.
+/// A compiler for `target`: the distribution's if it comes with the library, compiled or as source; else the usual
+/// one.
 ///
 /// # Errors
 /// A line that says what to install.
@@ -186,12 +188,12 @@ pub fn compiler(target: &str) -> Outcome<Compiler> {
             Library::Source => dir.join("src/rust/library/core/Cargo.toml").is_file(),
         }
     };
-    for kind in [Library::Installed, Library::Source] {
-        if let Some(found) = recent().find(|found| library(found, kind)) {
-            let (rustc, version) = (found.rustc.clone(), found.version.clone());
+    for found in recent() {
+        let kinds = [Library::Installed, Library::Source];
+        if let Some(kind) = kinds.into_iter().find(|kind| library(found, *kind)) {
             return Ok(Compiler {
-                rustc,
-                version,
+                rustc: found.rustc.clone(),
+                version: found.version.clone(),
                 library: kind,
             });
         }
