@@ -11,6 +11,7 @@ pub mod bound;
 #[path = "../../runtime/tests/common/mod.rs"]
 pub mod common;
 pub mod download;
+pub mod golden;
 pub mod networks;
 pub mod onnx;
 pub mod parse_run;
