@@ -103,19 +103,57 @@ impl Patch<'_> {
     /// The same with offset in the image and length instead of the input.
     #[inline(always)]
     pub fn offsets(&self, mut f: impl FnMut(usize, usize, usize)) {
+        self.blocks(|runs| {
+            for i in 0..runs.count {
+                f(
+                    runs.at + i * runs.to_step,
+                    runs.start + i * runs.from_step,
+                    runs.len,
+                );
+            }
+        });
+    }
+
+    /// The same for as many runs at once as are evenly spaced.
+    #[inline(always)]
+    pub fn blocks(&self, mut f: impl FnMut(&Runs)) {
         let (Window { v, h, c }, cg) = (&self.conv.window, self.conv.cg);
         let whole_rows = cg == *c && h.dilation == 1;
-        let cols = self.cols.range.clone();
-        for (i, ky) in self.rows.range.clone().enumerate() {
-            let line = (self.rows.from + i * v.dilation) * h.input + self.cols.from;
-            if whole_rows {
-                f((ky * h.kernel + cols.start) * cg, line * c, cols.len() * c);
-                continue;
-            }
-            for (j, kx) in cols.clone().enumerate() {
-                let at = (line + j * h.dilation) * c + self.channel;
-                f((ky * h.kernel + kx) * cg, at, cg);
-            }
+        let (rows, cols) = (self.rows.range.clone(), self.cols.range.clone());
+        let start = (self.rows.from * h.input + self.cols.from) * c + self.channel;
+        let line = Runs {
+            at: (rows.start * h.kernel + cols.start) * cg,
+            start,
+            len: cols.len() * cg,
+            count: rows.len(),
+            from_step: v.dilation * h.input * c,
+            to_step: h.kernel * cg,
+        };
+        if whole_rows {
+            return f(&line);
+        }
+        for j in 0..cols.len() {
+            f(&Runs {
+                at: line.at + j * cg,
+                start: start + j * h.dilation * c,
+                len: cg,
+                ..line
+            });
         }
     }
+}
+
+/// Runs of codes from the input to a column.
+pub(crate) struct Runs {
+    /// Where the first goes in the column.
+    pub at: usize,
+    /// Where the first is in the image.
+    pub start: usize,
+    /// Codes of each.
+    pub len: usize,
+    pub count: usize,
+    /// From one to the next in the image.
+    pub from_step: usize,
+    /// From one to the next in the column.
+    pub to_step: usize,
 }

@@ -4,7 +4,7 @@
 //! rows, they are taken a block at a time, and every block meets all positions.
 
 use super::Requant;
-use super::conv::{Conv, Patch};
+use super::conv::{Conv, Patch, Runs};
 use super::pieces::{pieces, pieces_mut};
 use super::weights::Weights;
 use super::window::Taps;
@@ -38,6 +38,20 @@ pub(crate) trait Tile {
         }
     }
 
+    /// [`Tile::widen`] for `runs` of `n` columns that are `step` codes apart in `image`.
+    #[inline(always)]
+    fn widen_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [u32]) {
+        runs.columns(image, step, n, |at, x| Self::widen(&x, at, to));
+    }
+
+    /// [`Tile::gather`] for `runs` of `n` columns that are `step` codes apart in `image`.
+    #[inline(always)]
+    fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
+        runs.columns(image, step, n, |at, x| {
+            Self::gather(&x, to.get_mut(at..).unwrap_or_default(), stride);
+        });
+    }
+
     /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
     fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize);
 }
@@ -60,6 +74,20 @@ impl<'x> Columns<'x> {
             n,
             len,
         })
+    }
+}
+
+impl Runs {
+    /// Call `f` for every run with its place in the column and the run in `n` columns.
+    #[inline(always)]
+    fn columns(&self, image: &[i8], step: usize, n: usize, mut f: impl FnMut(usize, Columns)) {
+        for i in 0..self.count {
+            let start = self.start.wrapping_add(i.wrapping_mul(self.from_step));
+            let run = image.get(start..).unwrap_or_default();
+            if let Some(run) = Columns::new(run, step, n, self.len) {
+                f(self.at.wrapping_add(i.wrapping_mul(self.to_step)), run);
+            }
+        }
     }
 }
 
@@ -274,13 +302,12 @@ impl Gather<'_> {
         let in_line = last < h.output && last_taps.range.len() == h.kernel;
         if in_line && conv.window.is_full(&self.rows, &first) {
             let step = h.stride().wrapping_mul(conv.window.c);
-            let at_once = layout.column > 0 && conv.cg.is_multiple_of(4);
-            self.patch(&first).offsets(|at, start, len| {
-                let run = self.image.get(start..).unwrap_or_default();
-                match Columns::new(run, step, n, len) {
-                    Some(run) if at_once => T::widen(&run, at, wide),
-                    Some(run) => T::gather(&run, bytes.get_mut(at..).unwrap_or_default(), stride),
-                    None => {}
+            let mut at_once = layout.column > 0;
+            self.patch(&first).blocks(|runs| {
+                at_once &= runs.len.is_multiple_of(4);
+                match at_once {
+                    true => T::widen_runs(self.image, step, n, runs, wide),
+                    false => T::gather_runs(self.image, step, n, runs, bytes, stride),
                 }
             });
             self.advance(n);
@@ -293,12 +320,8 @@ impl Gather<'_> {
                 if !conv.window.is_full(&self.rows, &cols) {
                     column.fill(conv.z_x as i8);
                 }
-                self.patch(&cols).offsets(|at, start, len| {
-                    let run = self.image.get(start..).unwrap_or_default();
-                    if let Some(run) = Columns::new(run, 0, 1, len) {
-                        T::gather(&run, column.get_mut(at..).unwrap_or_default(), 0);
-                    }
-                });
+                self.patch(&cols)
+                    .blocks(|runs| T::gather_runs(self.image, 0, 1, runs, column, 0));
                 self.advance(1);
             }
         }

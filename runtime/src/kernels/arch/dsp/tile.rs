@@ -6,11 +6,11 @@
 use super::ops::{low, sxtb16, sxtb16_odd};
 use crate::Backend;
 use crate::format::QuantRow;
+use crate::kernels::conv::Runs;
 use crate::kernels::matrix::{Block, Columns, Tile};
 use crate::kernels::pieces::pieces_mut;
 use crate::kernels::weights::Weights;
 use core::arch::global_asm;
-use zerocopy::IntoBytes;
 
 pub(super) struct Dsp;
 
@@ -32,8 +32,8 @@ struct Job {
 }
 
 unsafe extern "C" {
-    /// Multiply pairs of rows with one pair of columns. Of the four steps that are unrolled, the first `skipped` are
-    /// left out at first: what the number of steps lacks to a multiple of 4.
+    /// Multiply pairs of rows with one pair of columns. Of the eight steps that are unrolled, the first `skipped` are
+    /// left out at first: what the number of steps lacks to a multiple of 8.
     ///
     /// # Safety
     /// Memory behind the parameters is there: from `columns` to `columns_end` whole steps of 4 words, at least one;
@@ -71,7 +71,7 @@ global_asm!(
     "ldr pc, [sp, #28]",
     ".p2align 2",
     "2:",
-    ".rept 4",
+    ".rept 8",
     "ldm.w r0!, {{r1-r4}}",
     "ldm.w r9!, {{r5-r8}}",
     "smlad r10, r1, r5, r10",
@@ -129,11 +129,54 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    /// Widen `fours` words of each of two columns to `to`.
+    /// Widen `runs` runs of `fours` words, `step` bytes apart, of each of two columns to `to`; there, `gap` bytes are
+    /// left out between runs.
     ///
     /// # Safety
-    /// The words can be read, at any alignment; 4 words can be written for each, word aligned. `fours > 0`.
-    fn elastiq_dsp_widen(x0: *const i8, x1: *const i8, to: *mut u32, fours: usize);
+    /// The words can be read, at any alignment; 4 words can be written for each, word aligned. There is at least one
+    /// word.
+    fn elastiq_dsp_widen(
+        x0: *const i8,
+        x1: *const i8,
+        to: *mut u32,
+        fours: usize,
+        runs: usize,
+        step: usize,
+        gap: usize,
+    );
+
+    /// Copy `runs` runs of `len` bytes, which are `from_step` and `to_step` apart.
+    ///
+    /// # Safety
+    /// The bytes can be read and written. `runs > 0`.
+    fn elastiq_dsp_gather(
+        from: *const i8,
+        to: *mut i8,
+        len: usize,
+        runs: usize,
+        from_step: usize,
+        to_step: usize,
+    );
+
+    /// Widen `fours` words of a row of weights, leaving room for those of another row behind each.
+    ///
+    /// # Safety
+    /// The words can be read, at any alignment; 4 words can be written for each but the last, which has 2, word
+    /// aligned. `fours > 0`.
+    fn elastiq_dsp_load(w: *const i8, to: *mut u32, fours: usize);
+}
+
+/// Four codes of each of two columns.
+macro_rules! widen {
+    () => {
+        "ldr r5, [r0], #4
+        ldr r7, [r1], #4
+        sxtb16 r4, r5
+        sxtb16 r5, r5, ror #8
+        sxtb16 r6, r7
+        sxtb16 r7, r7, ror #8
+        stm r2!, {{r4-r7}}"
+    };
 }
 
 global_asm!(
@@ -144,29 +187,85 @@ global_asm!(
     ".global elastiq_dsp_widen",
     ".thumb_func",
     "elastiq_dsp_widen:",
-    "push {{r4-r7, lr}}",
-    "adds r3, #1",
-    "lsrs r3, r3, #1",
-    "bcc 2f",
+    "push {{r4-r10, lr}}",
+    "ldrd r8, r9, [sp, #32]",
+    "ldr r10, [sp, #40]",
+    // From the end of a run to the next.
+    "sub r9, r9, r3, lsl #2",
     "1:",
-    "ldr r5, [r0], #4",
-    "ldr r7, [r1], #4",
-    "sxtb16 r4, r5",
-    "sxtb16 r5, r5, ror #8",
-    "sxtb16 r6, r7",
-    "sxtb16 r7, r7, ror #8",
-    "stm r2!, {{r4-r7}}",
+    "adds r12, r3, #1",
+    "lsrs r12, r12, #1",
+    "bcc 3f",
     "2:",
-    "ldr r5, [r0], #4",
-    "ldr r7, [r1], #4",
-    "sxtb16 r4, r5",
-    "sxtb16 r5, r5, ror #8",
-    "sxtb16 r6, r7",
-    "sxtb16 r7, r7, ror #8",
-    "stm r2!, {{r4-r7}}",
+    widen!(),
+    "3:",
+    widen!(),
+    "subs r12, #1",
+    "bne 2b",
+    "add r0, r0, r9",
+    "add r1, r1, r9",
+    "add r2, r2, r10",
+    "subs r8, #1",
+    "bne 1b",
+    "pop {{r4-r10, pc}}",
+    ".popsection",
+);
+
+global_asm!(
+    ".pushsection .text.elastiq_dsp_gather,\"ax\",%progbits",
+    ".syntax unified",
+    ".thumb",
+    ".p2align 2",
+    ".global elastiq_dsp_gather",
+    ".thumb_func",
+    "elastiq_dsp_gather:",
+    "push {{r4-r8, lr}}",
+    "ldrd r4, r5, [sp, #24]",
+    "1:",
+    "mov r6, r0",
+    "mov r7, r1",
+    "lsrs r12, r2, #2",
+    "beq 3f",
+    "2:",
+    "ldr r8, [r6], #4",
+    "str r8, [r7], #4",
+    "subs r12, #1",
+    "bne 2b",
+    "3:",
+    // Bit 1 of the length to C, bit 0 to N.
+    "lsls r12, r2, #31",
+    "bcc 4f",
+    "ldrh r8, [r6], #2",
+    "strh r8, [r7], #2",
+    "4:",
+    "bpl 5f",
+    "ldrb r8, [r6]",
+    "strb r8, [r7]",
+    "5:",
+    "add r0, r0, r4",
+    "add r1, r1, r5",
     "subs r3, #1",
     "bne 1b",
-    "pop {{r4-r7, pc}}",
+    "pop {{r4-r8, pc}}",
+    ".popsection",
+);
+
+global_asm!(
+    ".pushsection .text.elastiq_dsp_load,\"ax\",%progbits",
+    ".syntax unified",
+    ".thumb",
+    ".p2align 2",
+    ".global elastiq_dsp_load",
+    ".thumb_func",
+    "elastiq_dsp_load:",
+    "1:",
+    "ldr r3, [r0], #4",
+    "sxtb16 r12, r3",
+    "sxtb16 r3, r3, ror #8",
+    "strd r12, r3, [r1], #16",
+    "subs r2, #1",
+    "bne 1b",
+    "bx lr",
     ".popsection",
 );
 
@@ -178,7 +277,6 @@ impl Tile for Dsp {
         let padded = const { Backend::Dsp.layout() }.padded(weights.len);
         let pairs = pieces_mut(to, padded).take(n.div_ceil(2));
         for (i, to) in pairs.enumerate() {
-            to.fill(0);
             let row = first.wrapping_add(i.wrapping_mul(2));
             for j in 0..2usize.min(n.wrapping_sub(i.wrapping_mul(2))) {
                 let to = to.get_mut(j.wrapping_mul(2)..).unwrap_or_default();
@@ -189,34 +287,84 @@ impl Tile for Dsp {
 
     #[inline(always)]
     fn widen(x: &Columns, at: usize, to: &mut [u32]) {
-        let second = match x.n {
-            1 => 0,
-            _ => x.stride,
+        let runs = Runs {
+            at,
+            start: 0,
+            len: x.len & !3,
+            count: 1,
+            from_step: 0,
+            to_step: 0,
         };
-        let fours = x.len / 4;
-        let (Some(x0), Some(x1), Some(to)) = (
-            x.bytes.get(..x.len),
-            x.bytes.get(second..second.wrapping_add(x.len)),
-            to.get_mut(at..at.wrapping_add(x.len.next_multiple_of(4))),
-        ) else {
-            return;
-        };
-        if fours > 0 {
-            // SAFETY: `x0` and `x1` have `x.len >= 4 * fours` bytes, `to` has at least as many words.
-            unsafe {
-                elastiq_dsp_widen(x0.as_ptr(), x1.as_ptr(), to.as_mut_ptr(), fours);
-            }
+        Self::widen_runs(x.bytes, x.stride, x.n, &runs, to);
+        if x.len % 4 != 0 {
+            let at = at.wrapping_add(runs.len);
+            tail(x, to.get_mut(at..).unwrap_or_default());
         }
-        if let Some([a, b, c, d]) = to.get_mut(fours.wrapping_mul(4)..) {
-            let tail = |x: &[i8]| {
-                let mut four = [0; 4];
-                let rest = x.get(fours.wrapping_mul(4)..).unwrap_or_default();
-                four.iter_mut().zip(rest).for_each(|(to, x)| *to = *x as u8);
-                u32::from_le_bytes(four)
+    }
+
+    #[inline]
+    fn widen_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [u32]) {
+        let second = match n {
+            1 => 0,
+            _ => step,
+        };
+        let last = runs.count.saturating_sub(1);
+        let reach = |step: usize| last.saturating_mul(step).saturating_add(runs.len);
+        let (from, to) = (image.get(runs.start..), to.get_mut(runs.at..));
+        let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+        if from.len() < second.saturating_add(reach(runs.from_step))
+            || to.len() < reach(runs.to_step)
+            || runs.count.min(runs.len) == 0
+            || !runs.len.is_multiple_of(4)
+        {
+            return;
+        }
+        let gap = runs.to_step.wrapping_sub(runs.len).wrapping_mul(4);
+        let from = from.as_ptr();
+        // SAFETY: `from` has all runs of both columns, `to` a word for each of their codes, see above.
+        unsafe {
+            elastiq_dsp_widen(
+                from,
+                from.add(second),
+                to.as_mut_ptr(),
+                runs.len / 4,
+                runs.count,
+                runs.from_step,
+                gap,
+            );
+        }
+    }
+
+    #[inline]
+    fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
+        let last = runs.count.wrapping_sub(1);
+        for j in 0..n {
+            let reach = |step: usize| last.saturating_mul(step).saturating_add(runs.len);
+            let start = runs.start.saturating_add(j.saturating_mul(step));
+            let at = runs.at.saturating_add(j.saturating_mul(stride));
+            let (Some(from), Some(to)) = (
+                image
+                    .get(start..)
+                    .filter(|x| x.len() >= reach(runs.from_step)),
+                to.get_mut(at..)
+                    .filter(|to| to.len() >= reach(runs.to_step)),
+            ) else {
+                return;
             };
-            let (x0, x1) = (tail(x0), tail(x1));
-            (*a, *b) = (sxtb16(x0), sxtb16_odd(x0));
-            (*c, *d) = (sxtb16(x1), sxtb16_odd(x1));
+            if runs.count > 0 {
+                let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+                // SAFETY: all runs are inside of `from` and `to`.
+                unsafe {
+                    elastiq_dsp_gather(
+                        from,
+                        to,
+                        runs.len,
+                        runs.count,
+                        runs.from_step,
+                        runs.to_step,
+                    );
+                }
+            }
         }
     }
 
@@ -259,7 +407,7 @@ fn columns(block: &Block, wide: &[u32], out: &mut [i8], second: usize) {
         columns_end: wide.as_ptr_range().end,
         weights: block.decoded.as_ptr(),
     };
-    let skipped = (padded / 4).wrapping_neg() % 4;
+    let skipped = (padded / 4).wrapping_neg() % 8;
     if pairs > 0 {
         // SAFETY: `padded > 0` is a multiple of 4 and `wide` has that many words, `block.decoded` as many for each
         // pair of rows. There are `2 * pairs` rows of `quant`, and as many bytes at either of `out`, see above.
@@ -290,17 +438,18 @@ fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
     if let Some(bytes) = weights.plain() {
         let first = row.wrapping_mul(weights.len);
         let bytes = bytes.get(first..first.wrapping_add(weights.len));
-        let (fours, rest) = bytes.unwrap_or_default().as_bytes().as_chunks();
-        let mut last = [0; 4];
-        last.iter_mut().zip(rest).for_each(|(to, w)| *to = *w);
-        let last = (!rest.is_empty()).then_some(&last);
-        let (to, end) = to.as_chunks_mut::<4>();
-        let to = to.iter_mut().map(|to| to.as_mut_slice()).chain([end]);
-        for (to, four) in to.zip(fours.iter().chain(last)) {
-            let four = u32::from_le_bytes(*four);
-            if let [a, b, ..] = to {
-                (*a, *b) = (sxtb16(four), sxtb16_odd(four));
-            }
+        let bytes = bytes.unwrap_or_default();
+        let fours = bytes.len() / 4;
+        if fours > 0 && to.len() >= fours * 4 - 2 {
+            // SAFETY: `bytes` has `fours` words and `to` four times as many but for the last two.
+            unsafe { elastiq_dsp_load(bytes.as_ptr(), to.as_mut_ptr(), fours) };
+        }
+        let (four, to) = (
+            last_four(bytes),
+            to.get_mut(fours * 4..).unwrap_or_default(),
+        );
+        if let ([a, b, ..], false) = (to, bytes.len().is_multiple_of(4)) {
+            (*a, *b) = (sxtb16(four), sxtb16_odd(four));
         }
         return;
     }
@@ -310,4 +459,30 @@ fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
             (*a, *b) = (pair(w0, w2), pair(w1, w3));
         }
     });
+}
+
+/// The last, incomplete word of a column each.
+#[inline(never)]
+fn tail(x: &Columns, to: &mut [u32]) {
+    let column = |j: usize| {
+        let start = j.wrapping_mul(x.stride);
+        last_four(
+            x.bytes
+                .get(start..start.wrapping_add(x.len))
+                .unwrap_or_default(),
+        )
+    };
+    let (x0, x1) = (column(0), column(x.n.wrapping_sub(1).min(1)));
+    if let [a, b, c, d, ..] = to {
+        (*a, *b) = (sxtb16(x0), sxtb16_odd(x0));
+        (*c, *d) = (sxtb16(x1), sxtb16_odd(x1));
+    }
+}
+
+/// The bytes behind the last whole word, then zeros.
+#[inline(always)]
+fn last_four(bytes: &[i8]) -> u32 {
+    let (_, rest) = bytes.as_chunks::<4>();
+    let byte = |i: usize| rest.get(i).map_or(0, |b| u32::from(*b as u8));
+    byte(0) | byte(1) << 8 | byte(2) << 16
 }
