@@ -2,6 +2,7 @@
 
 use super::ops::{high, low, requant, smlad, sxtb16, sxtb16_odd};
 use super::tile;
+use crate::format::QuantRow;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::dot::dot;
@@ -10,27 +11,76 @@ use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::weights::{Order, Values};
 use crate::kernels::window::{Axis, Window};
 use core::arch::global_asm;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Steps of 4 words in a piece of a pair of rows.
+const PIECE: usize = 48;
+/// Longest rows for the loop over pairs: 15 pieces, and fewer than 64 words behind them.
+const PAIRS_MOST: usize = 15 * 8 * PIECE;
 
 /// Two sums, the first in the lower half.
 type Sums = u64;
 
-/// Words of a pair of rows whose sums cannot overflow: the second is `256 * Σ w · x` with fewer than 512 products.
-const PIECE: usize = 248;
+/// Parameters of the loop over pairs of rows, in the order in which it loads them.
+#[repr(C)]
+struct Job {
+    /// Two codes in a word.
+    x: *const u32,
+    /// Turns of the unrolled loop over a piece of a row.
+    turns: usize,
+    /// Filled in by the loop: where its unrolled steps are entered.
+    entry: usize,
+    /// Pieces of a row.
+    pieces: usize,
+    /// Words behind the last piece.
+    rest: usize,
+    /// Two rows for each pair of rows.
+    quant: *const QuantRow,
+    quant_end: *const QuantRow,
+    /// Added to the sums of even and odd rows.
+    add: [i32; 2],
+    z_y: i32,
+    shift: i32,
+    out: *mut i8,
+    w: *const u32,
+}
 
 unsafe extern "C" {
-    /// For `words` words, two weights of each of two rows in [`crate::format::ORDER_PAIRS`]: `Σ bytes · x` of the even
-    /// row, and the same plus `256 * Σ w · x` of the odd row.
+    /// Dense layer with weights in [`crate::format::ORDER_PAIRS`]. Of the four steps of 4 words that are unrolled, the
+    /// first `skipped` are left out at first.
+    ///
+    /// A word of weights holds two of an even row (plus 128, in bytes 0 and 2) and two of an odd row. Its halves times
+    /// `x` sum up to 256 times the odd row plus the even row, its bytes 0 and 2 to the even row alone.
     ///
     /// # Safety
-    /// `w` and `x` have as many words, word aligned.
-    fn elastiq_dsp_pairs(w: *const u32, x: *const u32, words: usize) -> Sums;
+    /// Words at `x`, and in `w` for each pair of rows: `4 * (4 * turns - skipped) * pieces + rest`. At least one pair of
+    /// rows in `quant`, as many bytes at `out`. `x` and `w` are word aligned.
+    fn elastiq_dsp_pairs(job: *const Job, skipped: usize);
 
     /// `Σ w · x` of two rows, `4 * fours` weights from each. The words of `x` are codes 0 and 2, codes 1 and 3.
     ///
     /// # Safety
     /// `w0` and `w1` have as many codes, `x` two words for each four, word aligned. `fours > 0`.
     fn elastiq_dsp_rows(w0: *const i8, w1: *const i8, x: *const u32, fours: usize) -> Sums;
+}
+
+/// Two weights of each of two rows, times two codes.
+macro_rules! pair_step {
+    ($w:literal, $x:literal) => {
+        concat!(
+            "uxtb16 r11, ",
+            $w,
+            "\n",
+            "smlad lr, ",
+            $w,
+            ", ",
+            $x,
+            ", lr\n",
+            "smlad r12, r11, ",
+            $x,
+            ", r12",
+        )
+    };
 }
 
 global_asm!(
@@ -41,58 +91,104 @@ global_asm!(
     ".global elastiq_dsp_pairs",
     ".thumb_func",
     "elastiq_dsp_pairs:",
-    "and r3, r2, #3",
-    "push {{r3-r11, lr}}",
+    "push {{r4-r11, lr}}",
+    "sub sp, sp, #60",
+    "ldm r0!, {{r2-r12}}",
+    // A step is 56 bytes.
+    "lsls r1, r1, #3",
+    "rsb r1, r1, r1, lsl #3",
+    "adr.w r4, 3f",
+    "add r4, r4, r1",
+    "orr r4, r4, #1",
+    "stm sp, {{r2-r12}}",
+    "ldrd r1, r0, [r0]",
+    "str r1, [sp, #44]",
+    "mov r10, r7",
+    // A pair of rows: its sums are at 48.
+    "1:",
+    "ldr r3, [r10]",
+    "ldr r4, [r10, #8]",
+    "ldrd r5, r6, [sp, #28]",
+    "add r3, r3, r5",
+    "add r4, r4, r6",
+    "strd r3, r4, [sp, #48]",
+    "ldr r1, [sp]",
+    "ldr r7, [sp, #12]",
+    "str r7, [sp, #56]",
+    // A piece.
+    "2:",
+    "ldrd r2, r3, [sp, #4]",
     "mov r12, #0",
     "mov lr, #0",
-    "lsrs r2, r2, #2",
-    "beq 2f",
-    // Enter the unrolled loop where the number of its steps, of 56 bytes each, fits.
-    "rsb r3, r2, #0",
-    "and r3, r3, #3",
-    "adds r2, #3",
-    "lsrs r2, r2, #2",
-    "movs r4, #56",
-    "mul r3, r3, r4",
-    "adr.w r4, 1f",
-    "add r3, r3, r4",
-    "orr r3, r3, #1",
     "bx r3",
     ".p2align 2",
-    "1:",
+    "3:",
     ".rept 4",
     "ldm.w r0!, {{r3-r6}}",
     "ldm.w r1!, {{r7-r10}}",
-    "uxtb16 r11, r3",
-    "smlad lr, r3, r7, lr",
-    "smlad r12, r11, r7, r12",
-    "uxtb16 r11, r4",
-    "smlad lr, r4, r8, lr",
-    "smlad r12, r11, r8, r12",
-    "uxtb16 r11, r5",
-    "smlad lr, r5, r9, lr",
-    "smlad r12, r11, r9, r12",
-    "uxtb16 r11, r6",
-    "smlad lr, r6, r10, lr",
-    "smlad r12, r11, r10, r12",
+    pair_step!("r3", "r7"),
+    pair_step!("r4", "r8"),
+    pair_step!("r5", "r9"),
+    pair_step!("r6", "r10"),
     ".endr",
     "subs r2, #1",
-    "bne 1b",
-    "2:",
-    "pop {{r2}}",
-    "cbz r2, 4f",
-    "3:",
+    "bne 3b",
+    "ldr r2, [sp, #56]",
+    "subs r2, #1",
+    "beq 4f",
+    "str r2, [sp, #56]",
+    "ldrd r3, r4, [sp, #48]",
+    "add r3, r3, r12",
+    "sub lr, lr, r12",
+    "add r4, r4, lr, asr #8",
+    "strd r3, r4, [sp, #48]",
+    "b 2b",
+    "4:",
+    "ldr r2, [sp, #16]",
+    "cbz r2, 6f",
+    "5:",
     "ldr r3, [r0], #4",
     "ldr r7, [r1], #4",
-    "uxtb16 r11, r3",
-    "smlad lr, r3, r7, lr",
-    "smlad r12, r11, r7, r12",
+    pair_step!("r3", "r7"),
     "subs r2, #1",
-    "bne 3b",
-    "4:",
-    "mov r0, r12",
-    "mov r1, lr",
+    "bne 5b",
+    "6:",
+    "ldrd r3, r4, [sp, #48]",
+    "add r3, r3, r12",
+    "sub lr, lr, r12",
+    "add r4, r4, lr, asr #8",
+    "add r2, sp, #36",
+    "ldm r2, {{r5-r7}}",
+    "ldrd r10, r11, [sp, #20]",
+    "cbnz r6, 8f",
+    "7:",
+    "ldr r8, [r10, #4]",
+    "ldr r9, [r10, #12]",
+    "smmlar r3, r3, r8, r5",
+    "smmlar r4, r4, r9, r5",
+    "ssat r3, #8, r3",
+    "ssat r4, #8, r4",
+    "strb r3, [r7], #1",
+    "strb r4, [r7], #1",
+    "add r10, r10, #16",
+    "str r7, [sp, #44]",
+    "str r10, [sp, #20]",
+    "cmp r10, r11",
+    "bne 1b",
+    "add sp, sp, #60",
     "pop {{r4-r11, pc}}",
+    // A shift before the multiplication, left or right.
+    "8:",
+    "cmp r6, #0",
+    "blt 9f",
+    "lsls r3, r6",
+    "lsls r4, r6",
+    "b 7b",
+    "9:",
+    "rsbs r6, r6, #0",
+    "asrs r3, r6",
+    "asrs r4, r6",
+    "b 7b",
     ".popsection",
 );
 
@@ -151,7 +247,7 @@ pub(super) fn dense<const OPS: u32>(
     let linear = weights.bits == 8 && !matches!(weights.values, Values::Codebook(_));
     let aligned = k % 2 == 0 && weights.bytes.as_ptr().addr() % 4 == 0;
     let kind = match weights.order {
-        Order::Pairs if linear && aligned => Kind::Pairs,
+        Order::Pairs if linear && aligned && k <= PAIRS_MOST => Kind::Pairs,
         Order::Rows if linear && positions < 4 => Kind::Rows,
         _ => return as_conv::<OPS>(dense, positions, x, y, scratch),
     };
@@ -160,21 +256,9 @@ pub(super) fn dense<const OPS: u32>(
     };
     for (x, y) in pieces(x, k).zip(pieces_mut(y, m)) {
         let total = widen(kind, x, wide);
-        let mut row = 0;
-        for y in y.chunks_mut(2) {
-            let sums = match kind {
-                Kind::Pairs => pairs(dense, row, wide, total),
-                Kind::Rows => rows(dense, row, x, wide),
-            };
-            for (y, sum) in y.iter_mut().zip(sums) {
-                let Some(q) = dense.quant.get(row) else {
-                    break;
-                };
-                let zeros = i32::from(weights.zero(row)).wrapping_mul(total);
-                let acc = q.bias.get().wrapping_add(sum).wrapping_sub(zeros);
-                *y = requant(&dense.rq, acc, q.mult.get());
-                row = row.wrapping_add(1);
-            }
+        match kind {
+            Kind::Pairs => pairs(dense, wide, total, y),
+            Kind::Rows => rows(dense, x, wide, total, y),
         }
     }
     true
@@ -208,56 +292,100 @@ fn widen(kind: Kind, x: &[i8], wide: &mut [u32]) -> i32 {
     sum as i32
 }
 
-/// Sums of codes times `x` of rows `row` and `row + 1`, `row` even; `total` is the sum of `x`.
-#[inline(always)]
-fn pairs(dense: &Dense, row: usize, wide: &[u32], total: i32) -> [i32; 2] {
-    let words = dense.k / 2;
-    let start = row.wrapping_mul(dense.k);
-    let end = start.wrapping_add(dense.k.wrapping_mul(2));
-    let (Some(mut w), Some(mut x)) = (dense.weights.bytes.get(start..end), wide.get(..words))
-    else {
-        return [0; 2];
-    };
-    let (mut even, mut odd) = (total.wrapping_mul(-128), 0i32);
-    while !x.is_empty() {
-        let n = x.len().min(PIECE);
-        // SAFETY: `w` has 4 bytes for each word of `x`: `2 * k` for `k / 2` before the first piece. Weights begin word
-        // aligned, as checked before, and so does every pair of rows of even length; `x` has words.
-        let sums = unsafe { elastiq_dsp_pairs(w.as_ptr().cast(), x.as_ptr(), n) };
-        let (bytes, both) = (sums as i32, (sums >> 32) as i32);
-        even = even.wrapping_add(bytes);
-        odd = odd.wrapping_add(both.wrapping_sub(bytes) >> 8);
-        w = w.get(n.wrapping_mul(4)..).unwrap_or_default();
-        x = x.get(n..).unwrap_or_default();
+/// All rows in [`Order::Pairs`], `total` the sum of the codes that `wide` holds.
+fn pairs(dense: &Dense, wide: &[u32], total: i32, y: &mut [i8]) {
+    let (words, rows) = (dense.k / 2, dense.quant.len());
+    // A piece and what is behind the last have fewer than 512 codes, so that 256 times their sum fits 32 bits.
+    let pieces = (words / 4).div_ceil(PIECE).max(1);
+    let steps = (words / 4).checked_div(pieces).unwrap_or(0);
+    let turns = steps.div_ceil(4).max(1);
+    let stored = rows.wrapping_add(rows & 1);
+    let bytes = stored.saturating_mul(dense.k);
+    if dense.k > PAIRS_MOST || wide.len() < words || dense.weights.bytes.len() < bytes {
+        return;
     }
-    [even, odd]
+    let mut job = Job {
+        x: wide.as_ptr(),
+        turns,
+        entry: 0,
+        pieces,
+        rest: words - 4 * steps * pieces,
+        quant: dense.quant.as_ptr(),
+        quant_end: dense.quant.as_ptr(),
+        add: [0; 2],
+        z_y: dense.rq.z_y.into(),
+        shift: dense.rq.shift.into(),
+        out: y.as_mut_ptr(),
+        w: dense.weights.bytes.as_ptr().cast(),
+    };
+    // Rows with one zero point are done at once.
+    let at_once = match dense.weights.values {
+        Values::Linear(_) => (rows & !1).max(2),
+        _ => 2,
+    };
+    let mut row = 0;
+    while row < rows.min(y.len()) {
+        let add = |row: usize, offset: i32| {
+            let zero = i32::from(dense.weights.zero(row)).wrapping_add(offset);
+            zero.wrapping_mul(total).wrapping_neg()
+        };
+        job.add = [add(row, 128), add(row.wrapping_add(1), 0)];
+        let end = row.wrapping_add(at_once);
+        let here = dense.quant.get(row..end).zip(y.get_mut(row..end));
+        let alone = dense
+            .quant
+            .get(row)
+            .map_or([QuantRow::new_zeroed(); 2], |q| [*q; 2]);
+        let mut codes = [0i8; 2];
+        let (quant, out) = here.map_or((&alone[..], &mut codes[..]), |both| both);
+        let range = quant.as_ptr_range();
+        (job.quant, job.quant_end, job.out) = (range.start, range.end, out.as_mut_ptr());
+        // SAFETY: there are `words` words in `wide` and in `w` for each pair of rows from `row` on, since `bytes` were
+        // there for all pairs of the layer, 4 bytes for each word. Weights are word aligned, see `dense`, and so are
+        // pairs of rows of even length. `quant` and `out` have the same even number of rows, at least 2.
+        unsafe {
+            job.w = dense.weights.bytes.as_ptr().add(row * dense.k).cast();
+            elastiq_dsp_pairs(&job, 4 * turns - steps);
+        }
+        if row.wrapping_add(1) == rows
+            && let Some(y) = y.get_mut(row)
+        {
+            [*y, _] = codes;
+        }
+        row = end;
+    }
 }
 
-/// Sums of codes times `x` of rows `row` and `row + 1`.
-#[inline(always)]
-fn rows(dense: &Dense, row: usize, x: &[i8], wide: &[u32]) -> [i32; 2] {
-    let code_row = |row: usize| {
-        let start = row.wrapping_mul(dense.k);
-        dense.weights.bytes.get(start..start.wrapping_add(dense.k))
-    };
-    let Some(w0) = code_row(row) else {
-        return [0; 2];
-    };
-    // The last row alone is multiplied twice.
-    let w1 = code_row(row.wrapping_add(1)).unwrap_or(w0);
-    let fours = dense.k / 4;
-    let mut sums = [0; 2];
-    if fours > 0 && wide.len() >= fours * 2 {
-        // SAFETY: `w0` and `w1` have `k` codes, `wide` two words for every four of them.
-        let both = unsafe { elastiq_dsp_rows(w0.as_ptr(), w1.as_ptr(), wide.as_ptr(), fours) };
-        sums = [both as i32, (both >> 32) as i32];
+/// All rows in [`Order::Rows`], `total` the sum of `x`, which `wide` holds.
+fn rows(dense: &Dense, x: &[i8], wide: &[u32], total: i32, y: &mut [i8]) {
+    let (k, fours) = (dense.k, dense.k / 4);
+    let tail = x.get(fours * 4..).unwrap_or_default();
+    let mut weights = dense.weights.bytes;
+    let mut row = 0;
+    for y in y.chunks_mut(2) {
+        let Some((w0, rest)) = weights.split_at_checked(k) else {
+            return;
+        };
+        // The last row alone is multiplied twice.
+        let (w1, rest) = rest.split_at_checked(k).unwrap_or((w0, rest));
+        weights = rest;
+        let mut sums = [0; 2];
+        if fours > 0 && wide.len() >= fours * 2 {
+            // SAFETY: `w0` and `w1` have `k` codes, `wide` two words for every four of them.
+            let both = unsafe { elastiq_dsp_rows(w0.as_ptr(), w1.as_ptr(), wide.as_ptr(), fours) };
+            sums = [both as i32, (both >> 32) as i32];
+        }
+        for ((y, sum), w) in y.iter_mut().zip(sums).zip([w0, w1]) {
+            let Some(q) = dense.quant.get(row) else {
+                return;
+            };
+            let sum = sum.wrapping_add(dot(tail, w.get(fours * 4..).unwrap_or_default()));
+            let zeros = i32::from(dense.weights.zero(row)).wrapping_mul(total);
+            let acc = q.bias.get().wrapping_add(sum).wrapping_sub(zeros);
+            *y = requant(&dense.rq, acc, q.mult.get());
+            row = row.wrapping_add(1);
+        }
     }
-    let rest = fours.wrapping_mul(4);
-    let x = x.get(rest..).unwrap_or_default();
-    for (sum, w) in sums.iter_mut().zip([w0, w1]) {
-        *sum = sum.wrapping_add(dot(x, w.get(rest..).unwrap_or_default()));
-    }
-    sums
 }
 
 /// A convolution with one tap at positions in a line.
