@@ -197,6 +197,12 @@ impl Layout {
             .saturating_mul(self.column)
     }
 
+    /// Bytes of scratch for a dense layer with one row of inputs and plain weights: the widened inputs.
+    #[inline(always)]
+    pub const fn dense_len(&self, k: usize) -> usize {
+        self.padded(k).saturating_mul(self.column)
+    }
+
     /// Bytes of a decoded row of weights.
     #[inline(always)]
     pub const fn row_len(&self, k: usize) -> usize {

@@ -51,13 +51,16 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             }
         }
         OpKind::Dense => {
-            let rows = net.tensors[op.out].len() / m.max(1);
-            let many = if rows > 1 { m } else { 1 };
-            let direct = layout.direct && op.weights.is_plain();
-            Need {
-                least: layout.matrix_len(c, usize::from(!direct)),
-                full: layout.matrix_len(c, if direct { 0 } else { many }),
-            }
+            let one = net.tensors[op.out].len() == m;
+            let plain = op.weights.is_plain();
+            let direct = layout.direct && plain;
+            let (least, full) = match (one, direct) {
+                (true, _) if plain => (layout.dense_len(c), layout.dense_len(c)),
+                (_, true) => (layout.matrix_len(c, 0), layout.matrix_len(c, 0)),
+                (true, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, 1)),
+                (false, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, m)),
+            };
+            Need { least, full }
         }
         _ => Need::default(),
     }
