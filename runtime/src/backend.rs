@@ -98,7 +98,7 @@ impl Backend {
                 cols: 4,
                 rows: 4,
                 step: 4,
-                column: 0,
+                column: 2,
                 weight: 2,
                 row_extra: 0,
                 direct: false,

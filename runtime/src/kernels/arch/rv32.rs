@@ -1,5 +1,7 @@
 //! RV32IM.
 
+#[path = "pairs.rs"]
+mod pairs;
 #[path = "rv32/tile.rs"]
 mod tile;
 
@@ -13,8 +15,8 @@ use crate::kernels::matrix::{self, Block, Columns, Tile};
 use crate::kernels::weights::Weights;
 use crate::spec;
 use core::arch::asm;
-use tile::{Tiles, UNROLL, tiles};
-use zerocopy::{FromBytes, IntoBytes};
+use pairs::{load, pair};
+use tile::{Tiles, tiles, wide_tiles};
 
 /// Rows and columns of a tile.
 const TILE: usize = 4;
@@ -96,20 +98,45 @@ impl Tile for Rv32 {
     const BACKEND: Backend = Backend::Rv32;
 
     fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]) {
-        let len = Self::BACKEND.layout().padded(weights.len);
-        let Ok(to) = <[[i16; TILE]]>::mut_from_bytes(to.as_mut_bytes()) else {
-            return;
-        };
-        for (i, to) in to.chunks_mut(len.max(1)).enumerate() {
-            let at = i * TILE;
-            if at >= n {
-                return;
-            }
-            load_tile::<OPS>(weights, first + at, TILE.min(n - at), to);
-        }
+        load::<OPS, TILE>(
+            weights,
+            first,
+            n,
+            Self::BACKEND.layout().padded(weights.len),
+            to,
+        );
     }
 
-    fn widen(_x: &Columns, _at: usize, _to: &mut [u32]) {}
+    fn widen(x: &Columns, at: usize, to: &mut [u32]) {
+        let last = x.n.wrapping_sub(1);
+        let to = to.get_mut(at.wrapping_mul(TILE / 2)..).unwrap_or_default();
+        let (whole, room) = (
+            x.len & !3,
+            Self::BACKEND.layout().padded(x.len) * (TILE / 2),
+        );
+        if last >= TILE || last * x.stride + x.len > x.bytes.len() || room > to.len() {
+            return;
+        }
+        // Missing columns repeat the last one.
+        let column = |j: usize| x.bytes.as_ptr().wrapping_add(j.min(last) * x.stride);
+        if whole > 0 {
+            let to = to.as_mut_ptr();
+            // SAFETY: every column has `len` codes, `to` has room for them (both looked at above).
+            unsafe { tile::pairs(column(0), column(1), column(2), column(3), to, whole) };
+        }
+        if whole == x.len {
+            return;
+        }
+        for j in 0..x.n {
+            let x = x.bytes.get(j * x.stride..j * x.stride + x.len);
+            let code = |i: usize| x.and_then(|x| x.get(i)).map_or(0, |x| i32::from(*x));
+            for i in [whole, whole + 2] {
+                if let Some(to) = to.get_mut(i * (TILE / 2) + j) {
+                    *to = pair(code(i + 1), code(i));
+                }
+            }
+        }
+    }
 
     #[inline(always)]
     fn gather(x: &Columns, to: &mut [i8], stride: usize) {
@@ -120,30 +147,32 @@ impl Tile for Rv32 {
         }
     }
 
-    fn multiply(block: &Block, x: &Columns, _wide: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
         let (k, rows) = (block.k, block.quant.len());
-        let step = Self::BACKEND.layout().padded(k) * TILE * size_of::<i16>();
+        let len = Self::BACKEND.layout().padded(k);
         let last = x.n.wrapping_sub(1);
-        let fits = x.n <= TILE
-            && last < TILE
-            && x.len == k
-            && last * x.stride + k <= x.bytes.len()
+        let words = len * (TILE / 2);
+        let fits = last < TILE
+            && k > 0
+            && words <= wide.len()
             && last * stride + rows <= out.len()
-            && rows.div_ceil(TILE) * step <= size_of_val(block.decoded)
+            && rows.div_ceil(TILE) * words <= block.decoded.len()
             && is_aligned(block.quant);
         if !fits || rows == 0 {
             return;
         }
+        let run = match block.narrow {
+            true => tiles,
+            false => wide_tiles,
+        };
         // Missing columns repeat the last one.
-        let column = |j: usize| j.min(last);
         let mut arguments = Tiles {
-            weights: block.decoded.as_ptr().cast(),
-            weights_step: step,
-            x: [0, 1, 2, 3].map(|j| x.bytes.as_ptr().wrapping_add(column(j) * x.stride)),
-            unrolled: k & !(UNROLL - 1),
-            rest: k % UNROLL,
+            weights: block.decoded.as_ptr(),
+            columns: wide.as_ptr(),
+            len: words * 4,
+            excess: if block.narrow { (len / 2) as i32 } else { 0 },
             quant: block.quant.as_ptr().cast(),
-            y: [0, 1, 2, 3].map(|j| out.as_mut_ptr().wrapping_add(column(j) * stride)),
+            y: [0, 1, 2, 3].map(|j| out.as_mut_ptr().wrapping_add(last.min(j) * stride)),
             count: rows / TILE,
             shift: block.rq.shift.into(),
             z_y: block.rq.z_y.into(),
@@ -152,25 +181,25 @@ impl Tile for Rv32 {
         };
         if arguments.count > 0 {
             // SAFETY: columns, outputs, weights and rows of `quant` are inside of their slices (`fits`), words are
-            // aligned: scratch consists of words, `quant` was looked at.
-            unsafe { tiles(&mut arguments) };
+            // aligned: scratch consists of words, `quant` was looked at. `len` is a multiple of 4 codes.
+            unsafe { run(&mut arguments) };
         }
         let left = rows % TILE;
         if left == 0 {
             return;
         }
-        let mut quant = [QuantWords::default(); TILE];
+        let mut quant = [[0; 2]; TILE];
         for (to, q) in quant.iter_mut().zip(block.quant.iter().skip(rows - left)) {
-            *to = QuantWords(q.bias.get(), q.mult.get());
+            *to = [q.bias.get(), q.mult.get()];
         }
         let mut y = [[0i8; TILE]; TILE];
-        arguments.quant = quant.as_ptr().cast();
         let [y0, y1, y2, y3] = &mut y;
+        arguments.quant = quant.as_ptr().cast();
         arguments.y = [y0, y1, y2, y3].map(|y| y.as_mut_ptr());
         arguments.count = 1;
         // SAFETY: as above, with a whole tile of outputs and `quant` on the stack. The tiles before advanced the
         // weights to the last tile, which scratch holds whole.
-        unsafe { tiles(&mut arguments) };
+        unsafe { run(&mut arguments) };
         for (out, y) in out.chunks_mut(stride.max(1)).zip(&y).take(x.n) {
             let out = out.iter_mut().take(rows).skip(rows - left);
             out.zip(y).for_each(|(out, y)| *out = *y);
@@ -227,35 +256,5 @@ fn copy(from: &[i8], to: &mut [i8], len: usize) {
                 options(nostack),
             );
         }
-    }
-}
-
-/// Bias and multiplier, aligned.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct QuantWords(i32, i32);
-
-/// Decode `n` rows from `first` on to one tile `[k][4]`.
-#[inline(always)]
-fn load_tile<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [[i16; TILE]]) {
-    if let Some(bytes) = weights.plain() {
-        let row = |r: usize| {
-            let at = (first + r.min(n - 1)).wrapping_mul(weights.len);
-            bytes.get(at..at + weights.len).unwrap_or_default()
-        };
-        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-        for ((((to, a), b), c), d) in to.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *to = [*a, *b, *c, *d].map(i16::from);
-        }
-        return;
-    }
-    for r in 0..n {
-        weights.fours::<OPS>(first + r, |i, w| {
-            for (to, w) in to.iter_mut().skip(i).zip(w) {
-                if let Some(to) = to.get_mut(r) {
-                    *to = w;
-                }
-            }
-        });
     }
 }

@@ -1,5 +1,7 @@
 //! ARMv6-M and ARMv7-M without DSP extension.
 
+#[path = "pairs.rs"]
+mod pairs;
 #[path = "thumb/tile.rs"]
 mod tile;
 
@@ -10,10 +12,11 @@ use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
-use crate::kernels::pieces::pieces_mut;
+use crate::kernels::pieces::every;
 use crate::kernels::weights::Weights;
 use crate::spec;
-use tile::{Tiles, pairs, tiles};
+use pairs::{load, pair};
+use tile::{Tiles, tiles};
 
 /// Rows and columns of a tile.
 const TILE: usize = 2;
@@ -98,19 +101,13 @@ impl Tile for Thumb {
     const BACKEND: Backend = Backend::Thumb;
 
     fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]) {
-        let len = Self::BACKEND.layout().padded(weights.len);
-        for (i, to) in pieces_mut(to, len).enumerate() {
-            let at = i * TILE;
-            if at >= n {
-                return;
-            }
-            if !weights.len.is_multiple_of(4) {
-                to.fill(0);
-            }
-            for r in 0..TILE.min(n - at) {
-                load_row::<OPS>(weights, first + at + r, to.get_mut(r..).unwrap_or_default());
-            }
-        }
+        load::<OPS, TILE>(
+            weights,
+            first,
+            n,
+            Self::BACKEND.layout().padded(weights.len),
+            to,
+        );
     }
 
     fn widen(x: &Columns, at: usize, to: &mut [u32]) {
@@ -129,7 +126,7 @@ impl Tile for Thumb {
         let second = x.bytes.get(last * x.stride..).unwrap_or_default();
         if even > 0 {
             // SAFETY: both columns have `len` codes, `to` has room for as many words (`fits`).
-            unsafe { pairs(x.bytes.as_ptr(), second.as_ptr(), to.as_mut_ptr(), even) };
+            unsafe { tile::pairs(x.bytes.as_ptr(), second.as_ptr(), to.as_mut_ptr(), even) };
         }
         if even < x.len {
             for (to, x) in to.iter_mut().skip(even).zip([x.bytes, second]) {
@@ -211,45 +208,9 @@ impl Tile for Thumb {
     }
 }
 
-/// `high · 2^16 + low`.
-#[inline(always)]
-fn pair(low: i32, high: i32) -> u32 {
-    (high << 16).wrapping_add(low) as u32
-}
-
-/// Decode a row to every other word of `to`: pairs of weights, as [`pair`] where all fit `i8`, otherwise as two
-/// halves.
-#[inline(always)]
-fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
-    let mut to = crate::kernels::pieces::every_mut(to, TILE);
-    if let Some(bytes) = weights.plain() {
-        let at = row.wrapping_mul(weights.len);
-        let row = bytes.get(at..at + weights.len).unwrap_or_default();
-        let (twos, rest) = row.as_chunks::<2>();
-        for (w, to) in twos.iter().zip(to.by_ref()) {
-            *to = pair(w[0].into(), w[1].into());
-        }
-        if let (Some(to), [w]) = (to.next(), rest) {
-            *to = pair(i32::from(*w), 0);
-        }
-        return;
-    }
-    let narrow = weights.fits_i8();
-    weights.fours::<OPS>(row, |_, [a, b, c, d]| {
-        for (low, high) in [(a, b), (c, d)] {
-            if let Some(to) = to.next() {
-                *to = match narrow {
-                    true => pair(low.into(), high.into()),
-                    false => u32::from(low as u16) | u32::from(high as u16) << 16,
-                };
-            }
-        }
-    });
-}
-
 /// `acc + Σ w[i] · x[i]` over every other word, for weights of 16 bits.
 fn dot(w: Option<&[u32]>, x: Option<&[u32]>, acc: i32) -> i32 {
-    let words = |words| crate::kernels::pieces::every(words, TILE);
+    let words = |words| every(words, TILE);
     let (w, x) = (words(w.unwrap_or_default()), words(x.unwrap_or_default()));
     w.zip(x).fold(acc, |acc, (w, x)| {
         let (x1, x0) = (i32::from(*x as i16), (x.wrapping_add(0x8000) as i32) >> 16);

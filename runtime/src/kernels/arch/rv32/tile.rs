@@ -1,25 +1,20 @@
-//! Four rows times four columns in 16 accumulators: 8 loads, 16 multiplications and 16 additions for 16 products.
+//! Four rows times four columns in 16 accumulators, two codes at once: see [`super::pairs`].
 
 use core::arch::global_asm;
-
-/// Codes of a column that the inner loop takes at once.
-pub(super) const UNROLL: usize = 8;
 
 /// What [`tiles`] works on. The fields that it counts with are its own afterwards.
 #[repr(C)]
 pub(super) struct Tiles {
-    /// Weights `[tile][k][4]`; advanced.
-    pub weights: *const i16,
-    /// Bytes of the weights of a tile.
-    pub weights_step: usize,
-    /// Four columns of `k` codes.
-    pub x: [*const i8; 4],
-    /// Codes of a column that are taken [`UNROLL`] at once.
-    pub unrolled: usize,
-    /// Codes behind those.
-    pub rest: usize,
+    /// Weights `[tile][pair][4 rows]`; advanced.
+    pub weights: *const u32,
+    /// Codes `[pair][4 columns]`.
+    pub columns: *const u32,
+    /// Bytes of the columns, and of the weights of a tile: a multiple of 32 and not 0.
+    pub len: usize,
+    /// Added to every bias: the number of pairs, or 0 for [`wide_tiles`].
+    pub excess: i32,
     /// Bias and multiplier of every row, 4-byte aligned; advanced.
-    pub quant: *const u8,
+    pub quant: *const u32,
     /// Where each column's outputs are; advanced.
     pub y: [*mut i8; 4],
     /// Tiles of four rows, at least 1; counted down.
@@ -31,47 +26,89 @@ pub(super) struct Tiles {
 }
 
 unsafe extern "C" {
-    /// `y[j][r] = requant(bias[r] + Σ_i weights[i][r] · x[j][i])` for four columns and `4 * count` rows.
+    /// `y[j][r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for four columns and `4 * count` rows.
     #[link_name = "elastiq_rv32_tiles"]
     pub(super) fn tiles(arguments: *mut Tiles);
+
+    /// The same for weights of 16 bits.
+    #[link_name = "elastiq_rv32_wide_tiles"]
+    pub(super) fn wide_tiles(arguments: *mut Tiles);
+
+    /// Pair the codes of four columns: `to[i][j] = x[j][2 i + 1] + x[j][2 i] · 2^16` for `len` codes, a multiple of 4
+    /// and not 0.
+    #[link_name = "elastiq_rv32_pairs"]
+    pub(super) fn pairs(
+        x0: *const i8,
+        x1: *const i8,
+        x2: *const i8,
+        x3: *const i8,
+        to: *mut u32,
+        len: usize,
+    );
 }
 
 // Registers while products are summed: the accumulators of column 0 in s0..s3, of 1 in s4..s7, of 2 in s8..s11, of 3
-// in a0..a3; column pointers a4..a7; weight pointer t0; weights t1, t2, t3, ra; codes t4, t5; product t6.
+// in a0..a3; weight pointer t0, end a5, column pointer a4; weights t1, t2, t3, ra; codes t4; products t5, t6;
+// -2^15 (2^15 for wide weights) a6.
 global_asm!(
     // Module-level assembly does not know the features of the target.
     ".option push",
     ".option arch, +m, +c",
-    ".macro elastiq_rv32_row x, w0, w1, w2, w3, a0, a1, a2, a3",
-    "mul t6, \\x, \\w0",
-    "add \\a0, \\a0, t6",
+    ".macro elastiq_rv32_two x, w0, w1, a0, a1",
+    "mul t5, \\x, \\w0",
     "mul t6, \\x, \\w1",
+    "add t5, t5, a6",
+    "add t6, t6, a6",
+    "srai t5, t5, 16",
+    "srai t6, t6, 16",
+    "add \\a0, \\a0, t5",
     "add \\a1, \\a1, t6",
-    "mul t6, \\x, \\w2",
-    "add \\a2, \\a2, t6",
-    "mul t6, \\x, \\w3",
-    "add \\a3, \\a3, t6",
     ".endm",
-    ".macro elastiq_rv32_code i",
-    "lh t1, 8*\\i(t0)",
-    "lh t2, 8*\\i+2(t0)",
-    "lh t3, 8*\\i+4(t0)",
-    "lh ra, 8*\\i+6(t0)",
-    "lb t4, \\i(a4)",
-    "lb t5, \\i(a5)",
-    "elastiq_rv32_row t4, t1, t2, t3, ra, s0, s1, s2, s3",
-    "lb t4, \\i(a6)",
-    "elastiq_rv32_row t5, t1, t2, t3, ra, s4, s5, s6, s7",
-    "lb t5, \\i(a7)",
-    "elastiq_rv32_row t4, t1, t2, t3, ra, s8, s9, s10, s11",
-    "elastiq_rv32_row t5, t1, t2, t3, ra, a0, a1, a2, a3",
+    ".macro elastiq_rv32_column at, a0, a1, a2, a3",
+    "lw t4, \\at(a4)",
+    "elastiq_rv32_two t4, t1, t2, \\a0, \\a1",
+    "elastiq_rv32_two t4, t3, ra, \\a2, \\a3",
     ".endm",
-    ".macro elastiq_rv32_advance n",
-    "addi t0, t0, 8*\\n",
-    "addi a4, a4, \\n",
-    "addi a5, a5, \\n",
-    "addi a6, a6, \\n",
-    "addi a7, a7, \\n",
+    ".macro elastiq_rv32_pair at",
+    "lw t1, \\at(t0)",
+    "lw t2, \\at+4(t0)",
+    "lw t3, \\at+8(t0)",
+    "lw ra, \\at+12(t0)",
+    "elastiq_rv32_column \\at, s0, s1, s2, s3",
+    "elastiq_rv32_column \\at+4, s4, s5, s6, s7",
+    "elastiq_rv32_column \\at+8, s8, s9, s10, s11",
+    "elastiq_rv32_column \\at+12, a0, a1, a2, a3",
+    ".endm",
+    ".macro elastiq_rv32_wide_two x, w0, w1, a0, a1",
+    "mul t5, \\x, \\w0",
+    "mul t6, \\x, \\w1",
+    "add \\a0, \\a0, t5",
+    "add \\a1, \\a1, t6",
+    ".endm",
+    ".macro elastiq_rv32_wide_column part, at, a0, a1, a2, a3",
+    ".if \\part",
+    "lh t4, \\at(a4)",
+    ".else",
+    "lw t4, \\at(a4)",
+    "add t4, t4, a6",
+    "srai t4, t4, 16",
+    ".endif",
+    "elastiq_rv32_wide_two t4, t1, t2, \\a0, \\a1",
+    "elastiq_rv32_wide_two t4, t3, ra, \\a2, \\a3",
+    ".endm",
+    ".macro elastiq_rv32_wide_codes part, at",
+    "lh t1, \\at+2*\\part(t0)",
+    "lh t2, \\at+2*\\part+4(t0)",
+    "lh t3, \\at+2*\\part+8(t0)",
+    "lh ra, \\at+2*\\part+12(t0)",
+    "elastiq_rv32_wide_column \\part, \\at, s0, s1, s2, s3",
+    "elastiq_rv32_wide_column \\part, \\at+4, s4, s5, s6, s7",
+    "elastiq_rv32_wide_column \\part, \\at+8, s8, s9, s10, s11",
+    "elastiq_rv32_wide_column \\part, \\at+12, a0, a1, a2, a3",
+    ".endm",
+    ".macro elastiq_rv32_wide_pair at",
+    "elastiq_rv32_wide_codes 0, \\at",
+    "elastiq_rv32_wide_codes 1, \\at",
     ".endm",
     ".macro elastiq_rv32_each f, by",
     ".irp a, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, a0, a1, a2, a3",
@@ -96,12 +133,14 @@ global_asm!(
     "elastiq_rv32_store \\a0, a4, \\at",
     "elastiq_rv32_store \\a1, a5, \\at",
     "elastiq_rv32_store \\a2, a6, \\at",
-    "elastiq_rv32_store \\a3, a7, \\at",
+    "elastiq_rv32_store \\a3, t6, \\at",
     ".endm",
-    ".section .text.elastiq_rv32_tiles,\"ax\",@progbits",
-    ".globl elastiq_rv32_tiles",
+    ".macro elastiq_rv32_function name, pair, constant",
+    ".section .text.\\name,\"ax\",@progbits",
+    ".globl \\name",
+    ".type \\name, @function",
     ".p2align 2",
-    "elastiq_rv32_tiles:",
+    "\\name:",
     "addi sp, sp, -64",
     "sw ra, 60(sp)",
     "sw s0, 56(sp)",
@@ -116,15 +155,19 @@ global_asm!(
     "sw s9, 20(sp)",
     "sw s10, 16(sp)",
     "sw s11, 12(sp)",
-    "sw a0, 0(sp)",
-    "mv t6, a0",
-    // Next four rows; t6 points to the arguments.
+    "mv a7, a0",
+    // Next four rows; a7 points to the arguments.
     "7:",
-    "lw t0, 32(t6)", // quant
+    "lw t0, 16(a7)", // quant
+    "lw t1, 12(a7)", // excess
     "lw s0, 0(t0)",
     "lw s1, 8(t0)",
     "lw s2, 16(t0)",
     "lw s3, 24(t0)",
+    "add s0, s0, t1",
+    "add s1, s1, t1",
+    "add s2, s2, t1",
+    "add s3, s3, t1",
     "mv s4, s0",
     "mv s5, s1",
     "mv s6, s2",
@@ -137,72 +180,59 @@ global_asm!(
     "mv a1, s1",
     "mv a2, s2",
     "mv a3, s3",
-    "lw a4, 8(t6)",
-    "lw a5, 12(t6)",
-    "lw a6, 16(t6)",
-    "lw a7, 20(t6)",
-    "lw t4, 24(t6)", // unrolled
-    "lw t5, 28(t6)", // rest
-    "lw t0, 0(t6)",  // weights
-    "add t4, t4, a4",
-    "sw t4, 4(sp)",
-    "add t5, t5, t4",
-    "sw t5, 8(sp)",
-    "beq a4, t4, 3f",
-    "2:",
-    "elastiq_rv32_code 0",
-    "elastiq_rv32_code 1",
-    "elastiq_rv32_code 2",
-    "elastiq_rv32_code 3",
-    "elastiq_rv32_code 4",
-    "elastiq_rv32_code 5",
-    "elastiq_rv32_code 6",
-    "elastiq_rv32_code 7",
-    "lw t4, 4(sp)",
-    "elastiq_rv32_advance 8",
-    "bne a4, t4, 2b",
+    "lw t0, 0(a7)", // weights
+    "lw a4, 4(a7)", // columns
+    "lw a5, 8(a7)", // len
+    "lui a6, \\constant",
+    "andi t1, a5, 32",
+    "add a5, a5, t0",
+    "sw a5, 0(a7)",
+    "bnez t1, 4f",
     "3:",
-    "lw t4, 8(sp)",
-    "beq a4, t4, 5f",
+    "\\pair 0",
+    "\\pair 16",
+    "\\pair 32",
+    "\\pair 48",
+    "addi t0, t0, 64",
+    "addi a4, a4, 64",
+    "bne t0, a5, 3b",
+    "j 5f",
+    // An odd number of two pairs: these first.
     "4:",
-    "elastiq_rv32_code 0",
-    "lw t4, 8(sp)",
-    "elastiq_rv32_advance 1",
-    "bne a4, t4, 4b",
+    "\\pair 0",
+    "\\pair 16",
+    "addi t0, t0, 32",
+    "addi a4, a4, 32",
+    "bne t0, a5, 3b",
     "5:",
-    "lw t6, 0(sp)",
-    "lw t4, 56(t6)", // shift
+    "lw t4, 40(a7)", // shift
     "bnez t4, 8f",
     "6:",
-    "lw t0, 32(t6)", // quant
-    "lw a4, 36(t6)", // y
-    "lw a5, 40(t6)",
-    "lw a6, 44(t6)",
-    "lw a7, 48(t6)",
-    "lw t2, 60(t6)", // z_y
-    "lw t3, 64(t6)", // lo
-    "lw ra, 68(t6)", // hi
+    "lw t0, 16(a7)", // quant
+    "lw a4, 20(a7)", // y
+    "lw a5, 24(a7)",
+    "lw a6, 28(a7)",
+    "lw t6, 32(a7)",
+    "lw t2, 44(a7)", // z_y
+    "lw t3, 48(a7)", // lo
+    "lw ra, 52(a7)", // hi
     "elastiq_rv32_store_row 0, s0, s4, s8, a0",
     "elastiq_rv32_store_row 1, s1, s5, s9, a1",
     "elastiq_rv32_store_row 2, s2, s6, s10, a2",
     "elastiq_rv32_store_row 3, s3, s7, s11, a3",
-    "lw t1, 0(t6)",  // weights
-    "lw t2, 4(t6)",  // weights_step
-    "lw t3, 52(t6)", // count
+    "lw t3, 36(a7)", // count
     "addi t0, t0, 32",
     "addi a4, a4, 4",
     "addi a5, a5, 4",
     "addi a6, a6, 4",
-    "addi a7, a7, 4",
-    "add t1, t1, t2",
+    "addi t6, t6, 4",
     "addi t3, t3, -1",
-    "sw t0, 32(t6)",
-    "sw a4, 36(t6)",
-    "sw a5, 40(t6)",
-    "sw a6, 44(t6)",
-    "sw a7, 48(t6)",
-    "sw t1, 0(t6)",
-    "sw t3, 52(t6)",
+    "sw t0, 16(a7)",
+    "sw a4, 20(a7)",
+    "sw a5, 24(a7)",
+    "sw a6, 28(a7)",
+    "sw t6, 32(a7)",
+    "sw t3, 36(a7)",
     "bnez t3, 7b",
     "lw ra, 60(sp)",
     "lw s0, 56(sp)",
@@ -227,12 +257,53 @@ global_asm!(
     "neg t4, t4",
     "elastiq_rv32_each sra, t4",
     "j 6b",
-    ".purgem elastiq_rv32_row",
-    ".purgem elastiq_rv32_code",
-    ".purgem elastiq_rv32_advance",
+    ".size \\name, . - \\name",
+    ".endm",
+    "elastiq_rv32_function elastiq_rv32_tiles, elastiq_rv32_pair, 0xffff8",
+    "elastiq_rv32_function elastiq_rv32_wide_tiles, elastiq_rv32_wide_pair, 8",
+    //
+    ".macro elastiq_rv32_join x, i, to",
+    "lb t0, \\i(\\x)",
+    "lb t1, \\i+1(\\x)",
+    "slli t0, t0, 16",
+    "add t0, t0, t1",
+    "sw t0, \\to(a4)",
+    ".endm",
+    ".section .text.elastiq_rv32_pairs,\"ax\",@progbits",
+    ".globl elastiq_rv32_pairs",
+    ".type elastiq_rv32_pairs, @function",
+    ".p2align 2",
+    "elastiq_rv32_pairs:",
+    "add a5, a5, a0",
+    "2:",
+    "elastiq_rv32_join a0, 0, 0",
+    "elastiq_rv32_join a1, 0, 4",
+    "elastiq_rv32_join a2, 0, 8",
+    "elastiq_rv32_join a3, 0, 12",
+    "elastiq_rv32_join a0, 2, 16",
+    "elastiq_rv32_join a1, 2, 20",
+    "elastiq_rv32_join a2, 2, 24",
+    "elastiq_rv32_join a3, 2, 28",
+    "addi a0, a0, 4",
+    "addi a1, a1, 4",
+    "addi a2, a2, 4",
+    "addi a3, a3, 4",
+    "addi a4, a4, 32",
+    "bne a0, a5, 2b",
+    "ret",
+    ".size elastiq_rv32_pairs, . - elastiq_rv32_pairs",
+    ".purgem elastiq_rv32_column",
     ".purgem elastiq_rv32_each",
+    ".purgem elastiq_rv32_function",
+    ".purgem elastiq_rv32_join",
+    ".purgem elastiq_rv32_pair",
     ".purgem elastiq_rv32_store",
     ".purgem elastiq_rv32_store_row",
+    ".purgem elastiq_rv32_two",
+    ".purgem elastiq_rv32_wide_codes",
+    ".purgem elastiq_rv32_wide_column",
+    ".purgem elastiq_rv32_wide_pair",
+    ".purgem elastiq_rv32_wide_two",
     ".option pop",
     ".text",
 );

@@ -1,9 +1,4 @@
-//! Two rows times two columns, two codes at once.
-//!
-//! A word holds two weights, `w[i] + w[i + 1] · 2^16`, or two codes in reverse, `x[i + 1] + x[i] · 2^16`. Modulo 2^32
-//! their product is `w[i] · x[i + 1] + (w[i] · x[i] + w[i + 1] · x[i + 1]) · 2^16`: one multiplication for two. With
-//! weights of 8 bits both sums lie within -32512 ..= 32768, so that after subtraction of 2^15 an arithmetic shift by 16
-//! gives the wanted one less 1.
+//! Two rows times two columns, two codes at once: see [`super::pairs`].
 
 use core::arch::global_asm;
 
