@@ -1,20 +1,26 @@
 //! RV32IM.
 
+#[path = "rv32/lines.rs"]
+mod lines;
 #[path = "pairs.rs"]
 mod pairs;
 #[path = "rv32/tile.rs"]
 mod tile;
 
-use crate::Backend;
 use crate::format::QuantRow;
+use crate::kernels::Requant;
 use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
+use crate::kernels::pieces::{every, every_mut};
+use crate::kernels::planes::{self, Plane};
 use crate::kernels::weights::Weights;
 use crate::spec;
+use crate::{Backend, PLANE_CHANNELS};
 use core::arch::asm;
+use lines::{Lines, lines_1, lines_2};
 use pairs::{load, pair};
 use tile::{Tiles, tiles, wide_tiles};
 
@@ -41,21 +47,19 @@ pub(crate) fn conv<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Rv32
-        && is_aligned(conv.quant)
-        && matrix::conv::<Rv32, OPS>(conv, x, y, scratch)
+    backend == Backend::Rv32 && is_fit(conv.quant) && matrix::conv::<Rv32, OPS>(conv, x, y, scratch)
 }
 
 /// Depthwise convolution.
 #[inline(always)]
 pub(crate) fn depthwise<const OPS: u32>(
-    _backend: Backend,
-    _depthwise: &Depthwise,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    depthwise: &Depthwise,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Rv32 && planes::depthwise::<Rv32>(depthwise, x, y, scratch)
 }
 
 /// Dense layer.
@@ -86,7 +90,13 @@ pub(crate) fn max(_backend: Backend, _x: &[i8], _y: &mut [i8]) -> bool {
     false
 }
 
+/// Whether words can be loaded from `quant`, and no multiplier is above [`MULT_MAX`].
+fn is_fit(quant: &[QuantRow]) -> bool {
+    is_aligned(quant) && quant.iter().all(|q| q.mult.get() <= MULT_MAX)
+}
+
 /// Whether words can be loaded from `quant`.
+#[inline(always)]
 fn is_aligned(quant: &[QuantRow]) -> bool {
     quant.as_ptr().addr().is_multiple_of(4)
 }
@@ -124,14 +134,18 @@ impl Tile for Rv32 {
             // SAFETY: every column has `len` codes, `to` has room for them (both looked at above).
             unsafe { tile::pairs(column(0), column(1), column(2), column(3), to, whole) };
         }
-        if whole == x.len {
+        let rest = x.len - whole;
+        if rest == 0 {
             return;
         }
-        for j in 0..x.n {
-            let x = x.bytes.get(j * x.stride..j * x.stride + x.len);
-            let code = |i: usize| x.and_then(|x| x.get(i)).map_or(0, |x| i32::from(*x));
-            for i in [whole, whole + 2] {
-                if let Some(to) = to.get_mut(i * (TILE / 2) + j) {
+        for j in 0..TILE {
+            let x = x.bytes.get(j.min(last) * x.stride + whole..);
+            let code = |i: usize| match x.and_then(|x| x.get(i)) {
+                Some(x) if i < rest => i32::from(*x),
+                _ => 0,
+            };
+            for i in [0, 2] {
+                if let Some(to) = to.get_mut((whole + i) * (TILE / 2) + j) {
                     *to = pair(code(i + 1), code(i));
                 }
             }
@@ -175,7 +189,7 @@ impl Tile for Rv32 {
             y: [0, 1, 2, 3].map(|j| out.as_mut_ptr().wrapping_add(last.min(j) * stride)),
             count: rows / TILE,
             shift: block.rq.shift.into(),
-            z_y: block.rq.z_y.into(),
+            round: i32::from(block.rq.z_y) * 2 + 1,
             lo: block.rq.lo.into(),
             hi: block.rq.hi.into(),
         };
@@ -203,6 +217,102 @@ impl Tile for Rv32 {
         for (out, y) in out.chunks_mut(stride.max(1)).zip(&y).take(x.n) {
             let out = out.iter_mut().take(rows).skip(rows - left);
             out.zip(y).for_each(|(out, y)| *out = *y);
+        }
+    }
+}
+
+/// Largest multiplier of which [`doubled`] gives something.
+const MULT_MAX: i32 = i32::MAX - 0x200;
+
+/// Multiplier and rounding for `requant(acc) = clamp((mulhsu(acc, 2 m) + 2 z + 1) >> 1)`, which is exact as long as the
+/// sum does not leave `i32`.
+#[inline(always)]
+fn doubled(mult: i32, rq: &Requant) -> Option<(u32, i32)> {
+    (rq.shift == 0 && mult <= MULT_MAX).then(|| ((mult as u32) << 1, i32::from(rq.z_y) * 2 + 1))
+}
+
+impl planes::Lines for Rv32 {
+    const BACKEND: Backend = Backend::Rv32;
+
+    type Code = i8;
+
+    #[inline(always)]
+    fn spread(x: &[i8], step: usize, n: usize, channels: usize, to: &mut [i8], line: usize) {
+        let fits = channels == PLANE_CHANNELS
+            && n > 0
+            && (n - 1) * step + channels <= x.len()
+            && (channels - 1) * line + n <= to.len();
+        if fits {
+            // SAFETY: what is read of `x` and written to `to` is inside of them (`fits`).
+            unsafe { lines::spread(x.as_ptr(), step, to.as_mut_ptr(), line, n) };
+            return;
+        }
+        for j in 0..channels {
+            let to = to.get_mut(j.wrapping_mul(line)..).unwrap_or_default();
+            let x = every(x.get(j..).unwrap_or_default(), step);
+            to.iter_mut().take(n).zip(x).for_each(|(to, x)| *to = *x);
+        }
+    }
+
+    fn outputs(p: &Plane<i8>, y: &mut [i8]) {
+        let [lines, n] = p.outputs;
+        let ([down, right], [across, _]) = (p.stride, p.kernel);
+        if lines == 0 || n == 0 || across == 0 {
+            return;
+        }
+        // Highest index read of `codes` and `taps`, written of `y`, and one more.
+        let fits = ((lines - 1) * down + across - 1) * p.pitch + (n - 1) * right + p.kernel[1]
+            <= p.codes.len()
+            && (across - 1) * p.row + p.kernel[1] <= p.taps.len()
+            && (lines - 1) * p.next + (n - 1) * p.step < y.len();
+        if !fits {
+            return;
+        }
+        let scale = doubled(p.quant.mult.get(), &p.rq);
+        let three = p.kernel == [3, 3] && p.row == 4 && p.step > 0;
+        let (run, (mult, round)): (unsafe extern "C" fn(*mut Lines), _) = match (right, scale) {
+            (1, Some(scale)) if three => (lines_1, scale),
+            (2, Some(scale)) if three => (lines_2, scale),
+            _ => return any_outputs(p, y),
+        };
+        let mut arguments = Lines {
+            x: p.codes.as_ptr(),
+            pitch: p.pitch,
+            down: down * p.pitch,
+            taps: p.taps.as_ptr(),
+            y: y.as_mut_ptr(),
+            next: p.next,
+            step: p.step,
+            len: n * p.step,
+            count: lines,
+            bias: p.quant.bias.get(),
+            mult,
+            round,
+            lo: p.rq.lo.into(),
+            hi: p.rq.hi.into(),
+        };
+        // SAFETY: what is read of `codes` and `taps` and written to `y` is inside of them (`fits`).
+        unsafe { run(&mut arguments) };
+    }
+}
+
+/// Outputs of windows of any size.
+fn any_outputs(p: &Plane<i8>, y: &mut [i8]) {
+    let mult = p.quant.mult.get();
+    for l in 0..p.outputs[0] {
+        let codes = p.codes.get(l * p.stride[0] * p.pitch..).unwrap_or_default();
+        let y = every_mut(y.get_mut(l * p.next..).unwrap_or_default(), p.step);
+        for (i, y) in y.take(p.outputs[1]).enumerate() {
+            let mut acc = p.quant.bias.get();
+            for a in 0..p.kernel[0] {
+                let at = a * p.pitch + i * p.stride[1];
+                let codes = codes.get(at..).unwrap_or_default().iter().take(p.kernel[1]);
+                let taps = p.taps.get(a * p.row..).unwrap_or_default();
+                acc = codes.zip(taps).fold(acc, |acc, (x, w)| {
+                    acc.wrapping_add(i32::from(*x).wrapping_mul(i32::from(*w)))
+                });
+            }
+            *y = p.rq.apply(acc, mult);
         }
     }
 }

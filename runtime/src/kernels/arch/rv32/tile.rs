@@ -20,7 +20,8 @@ pub(super) struct Tiles {
     /// Tiles of four rows, at least 1; counted down.
     pub count: usize,
     pub shift: i32,
-    pub z_y: i32,
+    /// Twice the zero point, and 1.
+    pub round: i32,
     pub lo: i32,
     pub hi: i32,
 }
@@ -115,13 +116,11 @@ global_asm!(
     "\\f \\a, \\a, \\by",
     ".endr",
     ".endm",
-    // Multiplier t1; t2 z_y, t3 lo, ra hi; t4, t5 temporary.
+    // Twice the multiplier t1, rounding t2, lo t3, hi ra.
     ".macro elastiq_rv32_store a, y, at",
-    "mul t4, \\a, t1",
-    "mulh \\a, \\a, t1",
-    "srli t4, t4, 31",
+    "mulhsu \\a, \\a, t1",
     "add \\a, \\a, t2",
-    "add \\a, \\a, t4",
+    "srai \\a, \\a, 1",
     "bge \\a, t3, 1f",
     "mv \\a, t3",
     "1: bge ra, \\a, 2f",
@@ -130,6 +129,7 @@ global_asm!(
     ".endm",
     ".macro elastiq_rv32_store_row at, a0, a1, a2, a3",
     "lw t1, 8*\\at+4(t0)",
+    "slli t1, t1, 1",
     "elastiq_rv32_store \\a0, a4, \\at",
     "elastiq_rv32_store \\a1, a5, \\at",
     "elastiq_rv32_store \\a2, a6, \\at",
@@ -213,7 +213,7 @@ global_asm!(
     "lw a5, 24(a7)",
     "lw a6, 28(a7)",
     "lw t6, 32(a7)",
-    "lw t2, 44(a7)", // z_y
+    "lw t2, 44(a7)", // round
     "lw t3, 48(a7)", // lo
     "lw ra, 52(a7)", // hi
     "elastiq_rv32_store_row 0, s0, s4, s8, a0",
