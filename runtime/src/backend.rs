@@ -105,7 +105,7 @@ impl Backend {
                 plane: 1,
             },
             Backend::Helium => Layout {
-                cols: 2,
+                cols: 3,
                 rows: 4,
                 step: 16,
                 column: 0,

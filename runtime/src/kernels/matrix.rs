@@ -52,6 +52,9 @@ pub(crate) trait Tile {
         });
     }
 
+    /// Columns multiplied together where they are in place, in the input.
+    const IN_PLACE: usize = Self::BACKEND.layout().cols;
+
     /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
     fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize);
 }
@@ -66,7 +69,7 @@ pub(crate) struct Columns<'x> {
 
 impl<'x> Columns<'x> {
     #[inline(always)]
-    fn new(bytes: &'x [i8], stride: usize, n: usize, len: usize) -> Option<Self> {
+    pub fn new(bytes: &'x [i8], stride: usize, n: usize, len: usize) -> Option<Self> {
         let reach = n.saturating_sub(1).wrapping_mul(stride).wrapping_add(len);
         Some(Columns {
             bytes: bytes.get(..reach)?,
@@ -215,12 +218,12 @@ fn points<T: Tile>(
 ) {
     let layout = const { T::BACKEND.layout() };
     let (c, m) = (conv.window.c, conv.quant.len());
-    let (x_step, y_step) = (layout.cols.wrapping_mul(c), layout.cols.wrapping_mul(m));
+    let (x_step, y_step) = (T::IN_PLACE.wrapping_mul(c), T::IN_PLACE.wrapping_mul(m));
     let mut x = x.get(place.channel..).unwrap_or_default();
     let mut left = y.len().checked_div(m).unwrap_or(0);
     let mut y = y.get_mut(place.row..).unwrap_or_default();
     while left > 0 {
-        let n = layout.cols.min(left);
+        let n = T::IN_PLACE.min(left);
         left = left.wrapping_sub(n);
         let Some(columns) = Columns::new(x, c, n, conv.k) else {
             return;

@@ -1,4 +1,11 @@
 //! Cortex-M with Helium (MVE).
+//!
+//! Vectors of 16 codes; tails by predication, so that nothing behind a row or column is read.
+
+#[path = "helium/matrix.rs"]
+mod matrix;
+#[path = "helium/tile.rs"]
+mod tile;
 
 use crate::Backend;
 use crate::kernels::add::Add;
@@ -9,24 +16,26 @@ use crate::kernels::depthwise::Depthwise;
 /// The fastest backend of this program on this machine.
 #[inline(always)]
 pub(crate) fn best() -> Backend {
-    Backend::Portable
+    Backend::Helium
 }
 
 /// Whether this program can use `backend` on this machine.
-pub(crate) fn available(_backend: Backend) -> bool {
-    false
+pub(crate) fn available(backend: Backend) -> bool {
+    backend == Backend::Helium
 }
 
 /// Convolution.
 #[inline(always)]
 pub(crate) fn conv<const OPS: u32>(
-    _backend: Backend,
-    _conv: &Conv,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    conv: &Conv,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Helium
+        && matrix::aligned(conv.quant)
+        && crate::kernels::matrix::conv::<matrix::Helium, OPS>(conv, x, y, scratch)
 }
 
 /// Depthwise convolution.
@@ -44,13 +53,13 @@ pub(crate) fn depthwise<const OPS: u32>(
 /// Dense layer.
 #[inline(always)]
 pub(crate) fn dense<const OPS: u32>(
-    _backend: Backend,
-    _dense: &Dense,
-    _x: &[i8],
-    _y: &mut [i8],
+    backend: Backend,
+    dense: &Dense,
+    x: &[i8],
+    y: &mut [i8],
     _scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Helium && matrix::dense::<OPS>(dense, x, y)
 }
 
 /// Sum of two tensors of one shape; `y` holds the first.
