@@ -254,6 +254,63 @@ impl Layout {
     }
 }
 
+/// Scratch of a depthwise convolution whose windows are vectors: of every channel, the lines under the window lie
+/// interleaved code by code, behind the taps of all channels, which are there once for each line that may be first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Lines lie along the vertical axis: the longer one of the output.
+    pub vertical: bool,
+    /// Lines under the window.
+    pub across: usize,
+    /// Bytes of the lines of a channel.
+    pub pitch: usize,
+}
+
+impl Windows {
+    /// Bytes of a vector, the most taps of a window.
+    pub const VECTOR: usize = 16;
+    /// Channels that scratch should hold at least, if there are as many.
+    pub const CHANNELS: usize = 8;
+
+    /// For windows that fit; all arguments are `[vertical, horizontal]`.
+    pub const fn new(
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        output: [usize; 2],
+    ) -> Option<Windows> {
+        let ([kv, kh], [sv, sh], [ov, oh]) = (kernel, stride, output);
+        if kv.saturating_mul(kh) > Self::VECTOR {
+            return None;
+        }
+        let (across, along) = match ov > oh {
+            true => (kh, (kv, sv, ov)),
+            false => (kv, (kh, sh, oh)),
+        };
+        // A vector is loaded from the start of the last window.
+        let pitch = reach(along)
+            .saturating_mul(across)
+            .saturating_add(Self::VECTOR + 3)
+            & !3;
+        Some(Windows {
+            vertical: ov > oh,
+            across,
+            pitch,
+        })
+    }
+
+    /// Bytes of the taps of a channel.
+    pub const fn taps_len(&self) -> usize {
+        self.across.saturating_mul(Self::VECTOR)
+    }
+
+    /// Bytes of scratch for `channels` channels.
+    pub const fn len(&self, channels: usize) -> usize {
+        self.pitch
+            .saturating_add(self.taps_len())
+            .saturating_mul(channels)
+    }
+}
+
 /// Inputs under the windows of an axis with (kernel, stride, outputs), padding included.
 const fn reach((kernel, stride, output): (usize, usize, usize)) -> usize {
     output

@@ -39,7 +39,7 @@ mod kernels;
 pub mod spec;
 
 pub use aligned::Aligned;
-pub use backend::{Backend, Layout, PLANE_CHANNELS, PLANE_SLACK, Planes};
+pub use backend::{Backend, Layout, PLANE_CHANNELS, PLANE_SLACK, Planes, Windows};
 pub use engine::{Engine, Session};
 pub use error::{LoadError, LoadErrorKind, RunError};
 pub use format::model::{Io, Model};

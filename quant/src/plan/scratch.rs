@@ -1,7 +1,7 @@
 //! Scratch memory: what the kernels of a core want for an operator, and what they get.
 
 use crate::lower::{LOp, Lowered};
-use elastiq::Backend;
+use elastiq::{Backend, Windows};
 use elastiq::format::OpKind;
 
 /// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
@@ -39,6 +39,15 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             Need {
                 least: layout.matrix_len(k, least),
                 full: layout.matrix_len(k, full),
+            }
+        }
+        OpKind::Depthwise if backend == Backend::Helium => {
+            match Windows::new([p[0], p[1]], [p[2], p[3]], [oh, ow]) {
+                Some(windows) if [p[4], p[5], c] == [1, 1, m] => Need {
+                    least: windows.len(c.min(Windows::CHANNELS)),
+                    full: windows.len(c),
+                },
+                _ => Need::default(),
             }
         }
         OpKind::Depthwise if (p[4], p[5], m) == (1, 1, c) => {

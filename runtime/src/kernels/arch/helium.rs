@@ -6,12 +6,23 @@
 mod matrix;
 #[path = "helium/tile.rs"]
 mod tile;
+#[path = "helium/windows.rs"]
+mod windows;
 
 use crate::Backend;
 use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
+
+// Macros of the first file are used in the second.
+core::arch::global_asm!(
+    concat!(
+        include_str!("helium/tile.s"),
+        include_str!("helium/windows.s")
+    ),
+    options(raw)
+);
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
@@ -41,13 +52,13 @@ pub(crate) fn conv<const OPS: u32>(
 /// Depthwise convolution.
 #[inline(always)]
 pub(crate) fn depthwise<const OPS: u32>(
-    _backend: Backend,
-    _depthwise: &Depthwise,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    depthwise: &Depthwise,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Helium && windows::depthwise::<OPS>(depthwise, x, y, scratch)
 }
 
 /// Dense layer.

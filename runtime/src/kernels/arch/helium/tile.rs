@@ -4,8 +4,6 @@
 //! even one. Six of them are sums of two rows and three columns; lr counts the codes that are left, r12 points to
 //! [`Job`], which also takes what does not fit registers.
 
-use core::arch::global_asm;
-
 /// Weight rows times columns.
 #[derive(Clone)]
 #[repr(C)]
@@ -72,5 +70,3 @@ const _: () = {
     assert!(offset_of!(Job, shift) == 68 && offset_of!(Job, lo) == 72);
     assert!(offset_of!(Job, hi) == 88);
 };
-
-global_asm!(include_str!("tile.s"), options(raw));
