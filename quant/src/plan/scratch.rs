@@ -1,8 +1,8 @@
 //! Scratch memory: what the kernels of a core want for an operator, and what they get.
 
 use crate::lower::{LOp, Lowered};
-use elastiq::{Backend, Windows};
 use elastiq::format::OpKind;
+use elastiq::{Backend, Windows};
 
 /// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
 pub const LIMIT: usize = 4096;
