@@ -7,9 +7,10 @@ use super::Requant;
 use super::conv::{Conv, Patch, Runs};
 use super::pieces::{pieces, pieces_mut};
 use super::weights::Weights;
-use super::window::Taps;
+use super::window::{Taps, Window};
 use crate::Backend;
 use crate::format::QuantRow;
+use core::ops::Range;
 use zerocopy::IntoBytes;
 
 /// What a backend does.
@@ -254,14 +255,7 @@ fn windows<T: Tile>(
     let positions = h.output.wrapping_mul(v.output);
     let images = pieces(x, v.input * h.input * window.c);
     for (image, y) in images.zip(pieces_mut(y, positions.wrapping_mul(m))) {
-        let mut gather = Gather {
-            conv,
-            image,
-            rows: v.taps(0),
-            channel: place.channel,
-            oy: 0,
-            ox: 0,
-        };
+        let mut gather = Gather::new(conv, image, place.channel);
         let mut left = positions;
         for y in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)) {
             let n = layout.cols.min(left);
@@ -285,9 +279,48 @@ struct Gather<'g> {
     ox: usize,
     /// The taps of line `oy`.
     rows: Taps,
+    /// Positions of a line whose windows do not reach over its ends.
+    inner: Range<usize>,
+    /// Of such a window where `rows` are complete too: runs of its first block. Those of the others, `blocks` in all,
+    /// are `block` further in the image.
+    runs: Runs,
+    blocks: usize,
+    block: usize,
+    /// Codes from one position to the next.
+    step: usize,
 }
 
-impl Gather<'_> {
+impl<'g> Gather<'g> {
+    #[inline(always)]
+    fn new(conv: &'g Conv, image: &'g [i8], channel: usize) -> Self {
+        let Window { v, h, c } = conv.window;
+        let whole_rows = conv.cg == c && h.dilation == 1;
+        Gather {
+            conv,
+            image,
+            channel,
+            oy: 0,
+            ox: 0,
+            rows: v.taps(0),
+            inner: h.inner(),
+            runs: Runs {
+                at: 0,
+                start: 0,
+                len: if whole_rows {
+                    conv.cg.wrapping_mul(h.kernel)
+                } else {
+                    conv.cg
+                },
+                count: v.kernel,
+                from_step: v.dilation.wrapping_mul(h.input).wrapping_mul(c),
+                to_step: h.kernel.wrapping_mul(conv.cg),
+            },
+            blocks: if whole_rows { 1 } else { h.kernel },
+            block: h.dilation.wrapping_mul(c),
+            step: h.stride().wrapping_mul(c),
+        }
+    }
+
     /// The columns at the next `n` positions: gathered in `staging`, and widened where the backend wants that.
     #[inline(always)]
     fn columns<'s, T: Tile>(
@@ -297,29 +330,35 @@ impl Gather<'_> {
         wide: &mut [u32],
     ) -> Option<Columns<'s>> {
         let layout = const { T::BACKEND.layout() };
-        let (conv, h) = (self.conv, &self.conv.window.h);
+        let conv = self.conv;
         let stride = layout.padded(conv.k);
         let bytes = <[i8] as zerocopy::FromBytes>::mut_from_bytes(staging.as_mut_bytes()).ok()?;
-        let last = self.ox.wrapping_add(n.wrapping_sub(1));
-        let (first, last_taps) = (h.taps(self.ox), h.taps(last));
-        let in_line = last < h.output && last_taps.range.len() == h.kernel;
-        if in_line && conv.window.is_full(&self.rows, &first) {
-            let step = h.stride().wrapping_mul(conv.window.c);
-            let mut at_once = layout.column > 0;
-            self.patch(&first).blocks(|runs| {
-                at_once &= runs.len.is_multiple_of(4);
+        let inside = self.inner.start <= self.ox
+            && self.ox.wrapping_add(n) <= self.inner.end
+            && self.rows.range.len() == conv.window.v.kernel;
+        let at_once = inside && layout.column > 0 && self.runs.len.is_multiple_of(4);
+        if inside {
+            let cols =
+                (self.ox.wrapping_mul(conv.window.h.stride())).wrapping_sub(conv.window.h.pad());
+            let line = self.rows.from.wrapping_mul(conv.window.h.input);
+            let start = line.wrapping_add(cols).wrapping_mul(conv.window.c);
+            for j in 0..self.blocks {
+                let runs = Runs {
+                    at: j.wrapping_mul(conv.cg),
+                    start: start
+                        .wrapping_add(self.channel)
+                        .wrapping_add(j.wrapping_mul(self.block)),
+                    ..self.runs
+                };
                 match at_once {
-                    true => T::widen_runs(self.image, step, n, runs, wide),
-                    false => T::gather_runs(self.image, step, n, runs, bytes, stride),
+                    true => T::widen_runs(self.image, self.step, n, &runs, wide),
+                    false => T::gather_runs(self.image, self.step, n, &runs, bytes, stride),
                 }
-            });
-            self.advance(n);
-            if at_once {
-                return Columns::new(bytes, stride, n, conv.k);
             }
+            self.advance(n);
         } else {
             for column in pieces_mut(bytes, stride).take(n) {
-                let cols = h.taps(self.ox);
+                let cols = conv.window.h.taps(self.ox);
                 if !conv.window.is_full(&self.rows, &cols) {
                     column.fill(conv.z_x as i8);
                 }
@@ -328,11 +367,11 @@ impl Gather<'_> {
                 self.advance(1);
             }
         }
-        let columns = Columns::new(bytes, stride, n, conv.k)?;
-        if layout.column > 0 {
-            T::widen(&columns, 0, wide);
+        if layout.column > 0 && !at_once {
+            // What is behind a column meets weights that are 0.
+            T::widen(&Columns::new(bytes, stride, n, stride)?, 0, wide);
         }
-        Some(columns)
+        Columns::new(bytes, stride, n, conv.k)
     }
 
     /// Go on by `n` positions, at most to the start of the next line.

@@ -63,6 +63,17 @@ impl Axis {
         self.pad
     }
 
+    /// Outputs whose taps are all inside the input.
+    pub fn inner(&self) -> Range<usize> {
+        let first = self.pad.div_ceil(self.stride.max(1));
+        let span = (self.kernel.saturating_sub(1)).saturating_mul(self.dilation);
+        let end = match (self.input + self.pad).checked_sub(span.saturating_add(1)) {
+            Some(last) => last.checked_div(self.stride).unwrap_or(0) + 1,
+            None => 0,
+        };
+        first..end.min(self.output)
+    }
+
     /// Taps of output `o` inside the input.
     #[inline]
     pub fn taps(&self, o: usize) -> Taps {
@@ -183,6 +194,7 @@ mod tests {
                 let inside = |t: &usize| (0..input as isize).contains(&at(*t));
                 let want: Vec<usize> = (0..kernel).filter(inside).collect();
                 let taps = axis.taps(o);
+                assert_eq!(axis.inner().contains(&o), want.len() == kernel);
                 assert_eq!(taps.range.clone().collect::<Vec<_>>(), want);
                 if let Some(first) = want.first() {
                     assert_eq!(taps.from as isize, at(*first));
