@@ -1,10 +1,11 @@
 //! What a model costs: time on this machine, instructions on an emulated core; and whether both give the same bytes.
 
-use crate::artifact::{Artifact, Host, macs, op_name};
+use crate::artifact::{Artifact, Host, elements, macs, op_name};
 use crate::data::Dataset;
 use crate::failure::{Failure, Outcome, io_text};
 use crate::output::Progress;
 use crate::qemu::{self, Core, RunOptions, RunReport};
+use elastiq::format::{CODING_LINEAR, FLAG_ZEROS, OpKind, OpRow};
 use elastiq::{Backend, Model};
 use object::{Object, ObjectSection, SectionFlags, SectionKind};
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub struct CoreReport {
     pub difference: Option<String>,
     /// Set where the firmware has other kernels than its board file names.
     pub other_kernels: Option<String>,
+    /// Layers that lend their kernel less scratch than it needs on this core, so that the portable one runs.
+    pub short_of_scratch: usize,
     /// Deepest stack use of one run, measured.
     pub stack_bytes: Option<u32>,
     /// Stack that no run of any model exceeds, from the frame sizes and calls of the runner.
@@ -159,6 +162,7 @@ pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
     Ok(CoreReport {
         core: "host".into(),
         backend: Backend::native().name().into(),
+        short_of_scratch: short_of_scratch(&model, Backend::native()),
         inputs: inputs.len(),
         median_us: Some(median),
         spread_us: Some(q3 - q1),
@@ -227,6 +231,7 @@ pub fn emulated_with(
     Ok(CoreReport {
         core: core.name.clone(),
         other_kernels: other_kernels(core, &there.backend),
+        short_of_scratch: short_of_scratch(model, qemu::backend(&core.name)?),
         backend: there.backend,
         inputs: inputs.len(),
         instructions: there.instructions,
@@ -250,6 +255,26 @@ pub fn other_kernels(core: &Core, found: &str) -> Option<String> {
             core.name, core.backend
         )
     })
+}
+
+/// Matrix layers with less scratch than `backend` needs for one row of weights: the artifact is aimed at another.
+fn short_of_scratch(model: &Model<'_>, backend: Backend) -> usize {
+    let layout = backend.layout();
+    let short = |op: &&OpRow| {
+        let per_channel = match OpKind::from_u8(op.kind) {
+            Some(OpKind::Conv | OpKind::Dense) => {
+                macs(model, op) / elements(&model.tensors()[usize::from(op.out.get())]) as u64
+            }
+            _ => return false,
+        };
+        let plain = op.bits == 8
+            && op.coding == CODING_LINEAR
+            && op.w_zero.get() == 0
+            && op.flags & FLAG_ZEROS == 0;
+        let rows = usize::from(!(layout.direct && plain));
+        (op.scratch.len.get() as usize) < layout.matrix_len(per_channel as usize, rows)
+    };
+    model.ops().iter().filter(short).count()
 }
 
 /// Instructions per operator of the first input.

@@ -4,11 +4,15 @@
 
 mod support;
 
+use elastiq_cli::artifact::Artifact;
+use elastiq_cli::measure::{self, emulated};
 use elastiq_cli::qemu::scan::scan;
 use elastiq_cli::qemu::stack::{INFER, report};
 use elastiq_cli::qemu::{
     Core, Program, RunOptions, build, build_app, build_runner, core, cores, run, run_app, run_here,
 };
+use elastiq_cli::{footprint, kernels};
+use elastiq_quant::lower::format::WeightFormat;
 use support::{INPUT_LEN, artifact, noise};
 
 fn inputs(n: u32) -> Vec<Vec<u8>> {
@@ -66,6 +70,87 @@ fn every_core_gives_the_bytes_of_the_host() {
             "{}: {stack} and {bound:?}",
             core.name
         );
+    }
+}
+
+/// The runner reports the kernels that it runs with; a board file that names others is noticed.
+#[test]
+fn every_core_has_the_kernels_of_its_board_file() {
+    let mut cores = all();
+    let none = RunOptions {
+        count: false,
+        ..RunOptions::default()
+    };
+    for core in &cores {
+        let there = run(core, &artifact(), &inputs(1), &none, &mut quiet).unwrap();
+        assert_eq!(there.backend, core.backend, "{}", core.name);
+    }
+    let m4 = cores.iter_mut().find(|core| core.name == "m4").unwrap();
+    m4.backend = "helium".into();
+    let model = Artifact::of("a.eqm".as_ref(), artifact()).unwrap();
+    let report = emulated(m4, &model, &inputs(1), &mut quiet).unwrap();
+    assert_eq!(report.difference, None);
+    assert_eq!(
+        report.fault(),
+        Some("m4: the firmware was built with the kernels `dsp`, its board file names `helium`")
+    );
+}
+
+#[test]
+fn layers_of_the_standing_table_are_counted() {
+    let m4 = core("m4").unwrap();
+    let format = WeightFormat {
+        bits: 4,
+        ..WeightFormat::default()
+    };
+    let report = kernels::measure(Some(&m4), &[format], &mut quiet).unwrap();
+    assert_eq!((report.matches_host, report.fault()), (true, None));
+    let row = |name: &str| {
+        report
+            .kernels
+            .iter()
+            .find(|row| row.kernel == name)
+            .unwrap()
+    };
+    assert_eq!(report.kernels.len(), 6);
+    for (name, macs) in [
+        ("conv1x1", 64 * 64 * 256),
+        ("conv3x3", 9 * 64 * 64 * 256),
+        ("depthwise3x3", 9 * 64 * 256),
+        ("dense512x64", 512 * 64),
+    ] {
+        let row = row(name);
+        assert_eq!((row.macs, row.coding.as_str()), (macs, "int4"));
+        // No core does four multiply-accumulates per instruction.
+        assert!(row.cost.per_mac.unwrap() > 0.25, "{row:?}");
+    }
+    let conv = row("conv3x3");
+    let tight = conv.tight.as_ref().unwrap();
+    assert!(tight.scratch_bytes < conv.cost.scratch_bytes);
+    // Every output is written, two inputs of the sum are read; bytes are moved four at a time at best.
+    assert!(row("add").cost.per_element.unwrap() > 0.75);
+    assert!(row("maxpool2x2").cost.per_element.unwrap() > 1.0);
+}
+
+#[test]
+fn sizes_of_the_application_add_up() {
+    let model = Artifact::of("a.eqm".as_ref(), artifact()).unwrap();
+    for name in ["m0", "m4", "rv32"] {
+        let f = footprint::measure(&core(name).unwrap(), &model, &mut quiet).unwrap();
+        assert_eq!(f.model_bytes, model.bytes.len() as u64);
+        assert_eq!(f.arena_bytes, 768);
+        let parts = f.code_bytes + f.rodata_bytes + f.data_bytes + f.model_bytes;
+        assert_eq!(f.flash_bytes, parts);
+        let parts = f.arena_bytes + f.data_bytes + f.bss_bytes + f.stack_bound_bytes;
+        assert_eq!(f.ram_bytes, parts);
+        // Four operators of one model; all operators of the runner need more.
+        let all = measure::sizes(&build_runner(&core(name).unwrap(), &mut quiet).unwrap()).unwrap();
+        assert!(
+            f.code_bytes > 4096 && f.code_bytes < all.code,
+            "{name}: {f:?}"
+        );
+        assert!(f.bss_bytes < 64 && f.rodata_bytes < 8192, "{name}: {f:?}");
+        assert!(f.functions[0].bytes >= f.functions[1].bytes);
     }
 }
 

@@ -230,6 +230,14 @@ fn bad_arguments_are_refused() {
         "--float",
     );
     refused(&folder, &["bench", "cancer.eqm", "--on", "z80"], "z80", "");
+    refused(&folder, &["bench"], "<MODEL>", "not provided");
+    refused(
+        &folder,
+        &["bench", "cancer.eqm", "--kernels"],
+        "MODEL",
+        "cannot be used with",
+    );
+    refused(&folder, &["bench", "cancer.eqm", "--size"], "--size", "m4");
 }
 
 #[test]

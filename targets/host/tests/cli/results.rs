@@ -60,8 +60,14 @@ fn json_is_one_object_with_stable_keys() {
     );
 
     let bench = json(&folder, &["bench", "cancer.eqm", "--json"]);
-    keys(&bench, "core median_us macs matches_host layers");
-    keys(&bench["layers"][0], "name op macs instructions median_us");
+    keys(
+        &bench,
+        "core backend median_us spread_us macs matches_host layers",
+    );
+    keys(
+        &bench["layers"][0],
+        "name op macs scratch_bytes instructions median_us spread_us",
+    );
     assert_eq!(bench["core"], "host");
     assert_eq!(bench["matches_host"], true);
     assert_eq!(bench["macs"], compiled["macs"]);

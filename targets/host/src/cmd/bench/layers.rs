@@ -46,6 +46,15 @@ pub fn text(r: &CoreReport) -> String {
         };
         let _ = writeln!(t, "\n{} inputs, every layer: {same}", r.inputs);
     }
+    if r.short_of_scratch > 0 {
+        let _ = writeln!(
+            t,
+            "{} of {} layers have less scratch than these kernels need: aimed at another core (compile --core {})",
+            r.short_of_scratch,
+            r.layers.len(),
+            r.core
+        );
+    }
     t.push_str(&match r.instructions {
         Some(_) => counted(r),
         None => timed(r),
