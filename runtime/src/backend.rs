@@ -92,7 +92,7 @@ impl Backend {
                 weight: 2,
                 row_extra: 0,
                 direct: false,
-                plane: 2,
+                plane: 1,
             },
             Backend::Rv32 => Layout {
                 cols: 4,

@@ -6,6 +6,8 @@ mod lines;
 mod pairs;
 #[path = "rv32/tile.rs"]
 mod tile;
+#[path = "windows.rs"]
+mod windows;
 
 use crate::format::QuantRow;
 use crate::kernels::Requant;
@@ -14,7 +16,6 @@ use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
-use crate::kernels::pieces::{every, every_mut};
 use crate::kernels::planes::{self, Plane};
 use crate::kernels::weights::Weights;
 use crate::spec;
@@ -247,25 +248,13 @@ impl planes::Lines for Rv32 {
             unsafe { lines::spread(x.as_ptr(), step, to.as_mut_ptr(), line, n) };
             return;
         }
-        for j in 0..channels {
-            let to = to.get_mut(j.wrapping_mul(line)..).unwrap_or_default();
-            let x = every(x.get(j..).unwrap_or_default(), step);
-            to.iter_mut().take(n).zip(x).for_each(|(to, x)| *to = *x);
-        }
+        windows::spread(x, step, n, channels, to, line);
     }
 
     fn outputs(p: &Plane<i8>, y: &mut [i8]) {
         let [lines, n] = p.outputs;
-        let ([down, right], [across, _]) = (p.stride, p.kernel);
-        if lines == 0 || n == 0 || across == 0 {
-            return;
-        }
-        // Highest index read of `codes` and `taps`, written of `y`, and one more.
-        let fits = ((lines - 1) * down + across - 1) * p.pitch + (n - 1) * right + p.kernel[1]
-            <= p.codes.len()
-            && (across - 1) * p.row + p.kernel[1] <= p.taps.len()
-            && (lines - 1) * p.next + (n - 1) * p.step < y.len();
-        if !fits {
+        let [down, right] = p.stride;
+        if !windows::fits(p, y) {
             return;
         }
         let scale = doubled(p.quant.mult.get(), &p.rq);
@@ -273,7 +262,7 @@ impl planes::Lines for Rv32 {
         let (run, (mult, round)): (unsafe extern "C" fn(*mut Lines), _) = match (right, scale) {
             (1, Some(scale)) if three => (lines_1, scale),
             (2, Some(scale)) if three => (lines_2, scale),
-            _ => return any_outputs(p, y),
+            _ => return windows::outputs(p, y),
         };
         let mut arguments = Lines {
             x: p.codes.as_ptr(),
@@ -293,27 +282,6 @@ impl planes::Lines for Rv32 {
         };
         // SAFETY: what is read of `codes` and `taps` and written to `y` is inside of them (`fits`).
         unsafe { run(&mut arguments) };
-    }
-}
-
-/// Outputs of windows of any size.
-fn any_outputs(p: &Plane<i8>, y: &mut [i8]) {
-    let mult = p.quant.mult.get();
-    for l in 0..p.outputs[0] {
-        let codes = p.codes.get(l * p.stride[0] * p.pitch..).unwrap_or_default();
-        let y = every_mut(y.get_mut(l * p.next..).unwrap_or_default(), p.step);
-        for (i, y) in y.take(p.outputs[1]).enumerate() {
-            let mut acc = p.quant.bias.get();
-            for a in 0..p.kernel[0] {
-                let at = a * p.pitch + i * p.stride[1];
-                let codes = codes.get(at..).unwrap_or_default().iter().take(p.kernel[1]);
-                let taps = p.taps.get(a * p.row..).unwrap_or_default();
-                acc = codes.zip(taps).fold(acc, |acc, (x, w)| {
-                    acc.wrapping_add(i32::from(*x).wrapping_mul(i32::from(*w)))
-                });
-            }
-            *y = p.rq.apply(acc, mult);
-        }
     }
 }
 

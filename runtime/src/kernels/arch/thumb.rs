@@ -1,20 +1,26 @@
 //! ARMv6-M and ARMv7-M without DSP extension.
 
+#[path = "thumb/lines.rs"]
+mod lines;
 #[path = "pairs.rs"]
 mod pairs;
 #[path = "thumb/tile.rs"]
 mod tile;
+#[path = "windows.rs"]
+mod windows;
 
-use crate::Backend;
 use crate::format::QuantRow;
 use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
-use crate::kernels::pieces::every;
+use crate::kernels::pieces::{every, pieces_mut};
+use crate::kernels::planes::{self, Plane};
 use crate::kernels::weights::Weights;
 use crate::spec;
+use crate::{Backend, PLANE_CHANNELS};
+use lines::Lines;
 use pairs::{load, pair};
 use tile::{Tiles, tiles};
 
@@ -49,13 +55,13 @@ pub(crate) fn conv<const OPS: u32>(
 /// Depthwise convolution.
 #[inline(always)]
 pub(crate) fn depthwise<const OPS: u32>(
-    _backend: Backend,
-    _depthwise: &Depthwise,
-    _x: &[i8],
-    _y: &mut [i8],
-    _scratch: &mut [u32],
+    backend: Backend,
+    depthwise: &Depthwise,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
 ) -> bool {
-    false
+    backend == Backend::Thumb && planes::depthwise::<Thumb>(depthwise, x, y, scratch)
 }
 
 /// Dense layer.
@@ -205,6 +211,70 @@ impl Tile for Thumb {
                 *out = *y;
             }
         }
+    }
+}
+
+impl planes::Lines for Thumb {
+    const BACKEND: Backend = Backend::Thumb;
+
+    type Code = i8;
+
+    #[inline(always)]
+    fn spread(x: &[i8], step: usize, n: usize, channels: usize, to: &mut [i8], line: usize) {
+        let fits = channels == PLANE_CHANNELS
+            && n > 0
+            && (n - 1) * step + channels <= x.len()
+            && (channels - 1) * line + n <= to.len();
+        if fits {
+            // SAFETY: what is read of `x` and written to `to` is inside of them (`fits`).
+            unsafe { lines::spread(x.as_ptr(), step, to.as_mut_ptr(), line, n) };
+            return;
+        }
+        windows::spread(x, step, n, channels, to, line);
+    }
+
+    fn outputs(p: &Plane<i8>, y: &mut [i8]) {
+        if !windows::fits(p, y) {
+            return;
+        }
+        let three = p.kernel == [3, 3] && p.row == 4 && p.step > 0 && p.rq.shift == 0;
+        let run = match p.stride {
+            #[cfg(elastiq_armv7m)]
+            [_, 2] if three => lines::lines_2,
+            #[cfg(elastiq_armv7m)]
+            [_, 1] if three => lines::lines_1,
+            #[cfg(not(elastiq_armv7m))]
+            _ if three => lines::lines_1,
+            _ => return windows::outputs(p, y),
+        };
+        let mut taps = [0; 9];
+        for (to, w) in pieces_mut(&mut taps, 3).zip(p.taps.chunks(4)) {
+            to.iter_mut().zip(w).for_each(|(to, w)| *to = i32::from(*w));
+        }
+        let mult = p.quant.mult.get();
+        let arguments = Lines {
+            mult,
+            z_y: p.rq.z_y.into(),
+            lo: p.rq.lo.into(),
+            hi: p.rq.hi.into(),
+            bias: p.quant.bias.get(),
+            y: y.as_mut_ptr(),
+            end: 0,
+            step: p.step,
+            taps,
+            mult_low: mult as u32 & 0xffff,
+            mult_high: mult as u32 >> 16,
+            x: p.codes.as_ptr(),
+            pitch: p.pitch,
+            down: p.stride[0] * p.pitch,
+            next: p.next,
+            len: p.outputs[1] * p.step,
+            count: p.outputs[0],
+            skip: p.stride[1] as isize - 2,
+            spare: [0; 2],
+        };
+        // SAFETY: what is read of `codes` and written to `y` is inside of them (`fits`).
+        unsafe { run(&arguments) };
     }
 }
 
