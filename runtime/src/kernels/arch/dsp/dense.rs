@@ -1,6 +1,6 @@
 //! Dense layers: weights from where they are, rows two and two.
 
-use super::ops::{high, low, requant, smlad, sxtb16, sxtb16_odd};
+use super::ops::{function, high, low, requant, smlad, sxtb16, sxtb16_odd};
 use super::tile;
 use crate::format::QuantRow;
 use crate::kernels::conv::Conv;
@@ -10,7 +10,6 @@ use crate::kernels::matrix;
 use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::weights::{Order, Values};
 use crate::kernels::window::{Axis, Window};
-use core::arch::global_asm;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Steps of 4 words in a piece of a pair of rows.
@@ -83,14 +82,8 @@ macro_rules! pair_step {
     };
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_pairs,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_pairs",
-    ".thumb_func",
-    "elastiq_dsp_pairs:",
+function! {
+    "elastiq_dsp_pairs",
     "push {{r4-r11, lr}}",
     "sub sp, sp, #60",
     "ldm r0!, {{r2-r12}}",
@@ -189,8 +182,7 @@ global_asm!(
     "asrs r3, r6",
     "asrs r4, r6",
     "b 7b",
-    ".popsection",
-);
+}
 
 /// Four weights of each of two rows.
 macro_rules! row_step {
@@ -209,14 +201,8 @@ macro_rules! row_step {
     };
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_rows,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_rows",
-    ".thumb_func",
-    "elastiq_dsp_rows:",
+function! {
+    "elastiq_dsp_rows",
     "push {{r4-r11, lr}}",
     "mov r12, #0",
     "mov lr, #0",
@@ -232,8 +218,7 @@ global_asm!(
     "mov r0, r12",
     "mov r1, lr",
     "pop {{r4-r11, pc}}",
-    ".popsection",
-);
+}
 
 /// Run `dense`; `false` if scratch is too small.
 pub(super) fn dense<const OPS: u32>(

@@ -1,9 +1,10 @@
 //! Four codes at a time.
 
+use super::ops::function;
 use crate::Backend;
 use crate::kernels::add::Add;
 use crate::spec;
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 
 /// Constants of the addition loop.
 #[repr(C)]
@@ -22,14 +23,8 @@ unsafe extern "C" {
     fn elastiq_dsp_add(y: *mut i8, x: *const i8, end: *const i8, sum: *const Sum);
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_add,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_add",
-    ".thumb_func",
-    "elastiq_dsp_add:",
+function! {
+    "elastiq_dsp_add",
     "push {{r4-r10, lr}}",
     "ldm r3, {{r3-r5}}",
     "mov.w r10, #0x80808080",
@@ -62,8 +57,7 @@ global_asm!(
     "cmp r0, r2",
     "bne 1b",
     "pop {{r4-r10, pc}}",
-    ".popsection",
-);
+}
 
 /// Sum of two tensors of one shape; `y` holds the first.
 #[inline(always)]

@@ -1,9 +1,8 @@
 //! Depthwise convolution: two taps of a line at a time, two outputs side by side for windows of 3 x 3.
 
-use super::ops::{requant, smlad};
+use super::ops::{function, requant, smlad};
 use crate::Backend;
 use crate::kernels::planes::{Lines, Plane, spread};
-use core::arch::global_asm;
 
 pub(super) struct Dsp;
 
@@ -94,14 +93,8 @@ macro_rules! pair {
 /// The loops for stride `$stride` as function `$name`.
 macro_rules! lines {
     ($name:literal, $stride:tt) => {
-        global_asm!(
-            concat!(".pushsection .text.", $name, ",\"ax\",%progbits"),
-            ".syntax unified",
-            ".thumb",
-            ".p2align 2",
-            concat!(".global ", $name),
-            ".thumb_func",
-            concat!($name, ":"),
+        function! {
+            $name,
             "push {{r4-r11, lr}}",
             "sub sp, sp, #60",
             "ldm r0!, {{r1-r8}}",
@@ -175,8 +168,7 @@ macro_rules! lines {
             "bne 1b",
             "add sp, sp, #60",
             "pop {{r4-r11, pc}}",
-            ".popsection",
-        );
+        }
     };
 }
 
@@ -191,14 +183,8 @@ unsafe extern "C" {
     fn elastiq_dsp_spread(x: *const i8, step: usize, to: *mut i16, line: usize, pairs: usize);
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_spread,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_spread",
-    ".thumb_func",
-    "elastiq_dsp_spread:",
+function! {
+    "elastiq_dsp_spread",
     "push {{r4-r11, lr}}",
     "ldr r4, [sp, #36]",
     "add r12, r2, r3",
@@ -223,8 +209,7 @@ global_asm!(
     "subs r4, #1",
     "bne 1b",
     "pop {{r4-r11, pc}}",
-    ".popsection",
-);
+}
 
 impl Lines for Dsp {
     const BACKEND: Backend = Backend::Dsp;

@@ -3,6 +3,27 @@
 use crate::kernels::Requant;
 use core::arch::asm;
 
+/// A function in assembly, in a section of its own: its name, then its lines.
+macro_rules! function {
+    ($name:expr, $($line:expr),+ $(,)?) => {
+        core::arch::global_asm!(
+            concat!(".pushsection .text.", $name, ",\"ax\",%progbits"),
+            ".syntax unified",
+            // An assembler that is told only the target, as in link-time optimization for Cortex-M33, knows no DSP
+            // instructions.
+            ".arch armv7e-m",
+            ".thumb",
+            ".p2align 2",
+            concat!(".global ", $name),
+            ".thumb_func",
+            concat!($name, ":"),
+            $($line,)+
+            ".popsection",
+        );
+    };
+}
+pub(super) use function;
+
 macro_rules! instruction {
     ($(#[$doc:meta])* $name:ident($($in:ident),+) = $text:literal) => {
         $(#[$doc])*

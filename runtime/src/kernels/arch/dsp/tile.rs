@@ -3,14 +3,13 @@
 //! Rows and columns are 16-bit in scratch, two and two interleaved by fours: codes 0 and 2, codes 1 and 3 of the
 //! first, then those of the second. One load brings 16 bytes of each, for 16 multiplications.
 
-use super::ops::{low, sxtb16, sxtb16_odd};
+use super::ops::{function, low, sxtb16, sxtb16_odd};
 use crate::Backend;
 use crate::format::QuantRow;
 use crate::kernels::conv::Runs;
 use crate::kernels::matrix::{Block, Columns, Tile};
 use crate::kernels::pieces::pieces_mut;
 use crate::kernels::weights::Weights;
-use core::arch::global_asm;
 
 pub(super) struct Dsp;
 
@@ -42,14 +41,8 @@ unsafe extern "C" {
     fn elastiq_dsp_tile(job: *const Job, skipped: usize);
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_tile,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_tile",
-    ".thumb_func",
-    "elastiq_dsp_tile:",
+function! {
+    "elastiq_dsp_tile",
     "push {{r4-r11, lr}}",
     "sub sp, sp, #36",
     "ldm r0!, {{r4-r12}}",
@@ -125,8 +118,7 @@ global_asm!(
     "asr r12, r12, r6",
     "asr lr, lr, r6",
     "b 3b",
-    ".popsection",
-);
+}
 
 unsafe extern "C" {
     /// Widen `runs` runs of `fours` words, `step` bytes apart, of each of two columns to `to`; there, `gap` bytes are
@@ -179,14 +171,8 @@ macro_rules! widen {
     };
 }
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_widen,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_widen",
-    ".thumb_func",
-    "elastiq_dsp_widen:",
+function! {
+    "elastiq_dsp_widen",
     "push {{r4-r10, lr}}",
     "ldrd r8, r9, [sp, #32]",
     "ldr r10, [sp, #40]",
@@ -208,17 +194,10 @@ global_asm!(
     "subs r8, #1",
     "bne 1b",
     "pop {{r4-r10, pc}}",
-    ".popsection",
-);
+}
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_gather,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_gather",
-    ".thumb_func",
-    "elastiq_dsp_gather:",
+function! {
+    "elastiq_dsp_gather",
     "push {{r4-r8, lr}}",
     "ldrd r4, r5, [sp, #24]",
     "1:",
@@ -247,17 +226,10 @@ global_asm!(
     "subs r3, #1",
     "bne 1b",
     "pop {{r4-r8, pc}}",
-    ".popsection",
-);
+}
 
-global_asm!(
-    ".pushsection .text.elastiq_dsp_load,\"ax\",%progbits",
-    ".syntax unified",
-    ".thumb",
-    ".p2align 2",
-    ".global elastiq_dsp_load",
-    ".thumb_func",
-    "elastiq_dsp_load:",
+function! {
+    "elastiq_dsp_load",
     "1:",
     "ldr r3, [r0], #4",
     "sxtb16 r12, r3",
@@ -266,8 +238,7 @@ global_asm!(
     "subs r2, #1",
     "bne 1b",
     "bx lr",
-    ".popsection",
-);
+}
 
 impl Tile for Dsp {
     const BACKEND: Backend = Backend::Dsp;
