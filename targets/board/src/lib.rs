@@ -174,13 +174,13 @@ mod tests {
     fn every_board_file_is_valid() {
         let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut names = vec![];
-        for family in ["cortex-m", "riscv"] {
+        for family in ["aarch64", "cortex-m", "riscv"] {
             for entry in std::fs::read_dir(targets.join(family).join("boards")).unwrap() {
                 names.push(Board::read(&entry.unwrap().path()).unwrap().name);
             }
         }
         names.sort();
-        assert_eq!(names, ["m0", "m3", "m33", "m4", "m55", "m7", "rv32", "rvv"]);
+        assert_eq!(names, ["m0", "m3", "m33", "m4", "m55", "m7", "neon", "neon-dot", "rv32", "rvv"]);
     }
 
     #[test]

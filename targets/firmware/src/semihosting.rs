@@ -36,6 +36,11 @@ unsafe fn call(op: usize, parameter: usize) -> usize {
             inout("a0") op => result, in("a1") parameter
         );
     }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above with x0, x1.
+    unsafe {
+        asm!("hlt #0xf000", inout("x0") op => result, in("x1") parameter);
+    }
     result
 }
 

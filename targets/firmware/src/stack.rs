@@ -22,6 +22,11 @@ fn pointer() -> usize {
     unsafe {
         asm!("mv {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags));
     }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: copies the stack pointer, nothing else.
+    unsafe {
+        asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags));
+    }
     sp
 }
 
@@ -76,6 +81,19 @@ fn paint() {
             "j 2b",
             "3:",
             at = inout(reg) from => _, paint = in(reg) PAINT,
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "mov {top}, sp",
+            "2: cmp {at}, {top}",
+            "b.hs 3f",
+            "str {paint:w}, [{at}], #4",
+            "b 2b",
+            "3:",
+            at = inout(reg) from => _, paint = in(reg) PAINT, top = out(reg) _,
         );
     }
 }

@@ -29,7 +29,7 @@ pub fn workspace() -> Outcome<PathBuf> {
 pub fn cores() -> Outcome<Vec<Core>> {
     let targets = workspace()?.join("targets");
     let mut cores = vec![];
-    for family in ["cortex-m", "riscv"] {
+    for family in ["aarch64", "cortex-m", "riscv"] {
         let dir = targets.join(family).join("boards");
         let entries = std::fs::read_dir(&dir).map_err(|e| Failure::at(&dir, e))?;
         for entry in entries {

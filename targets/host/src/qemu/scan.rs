@@ -113,7 +113,10 @@ pub fn scan(elf: &Path) -> Outcome<Vec<Finding>> {
             findings.push(Finding { symbol, what });
         }
     }
-    if file.architecture() == Architecture::Arm {
+    if matches!(
+        file.architecture(),
+        Architecture::Arm | Architecture::Aarch64
+    ) {
         let symbol = |at| Finding {
             symbol: format!("instruction at {at:#x}"),
             what: "float",

@@ -115,9 +115,10 @@ fn graph(file: &object::File<'_>) -> Result<BTreeMap<u64, Node>, String> {
         .section_by_name(".stack_sizes")
         .ok_or("has no frame sizes")?;
     let mut data = sizes.data().map_err(|e| e.to_string())?;
-    while let Some((at, frame, rest)) = entry(data) {
+    let word = if file.is_64() { 8 } else { 4 };
+    while let Some((at, frame, rest)) = entry(data, word) {
         data = rest;
-        if let Some(node) = graph.get_mut(&(u64::from(at) & clear)) {
+        if let Some(node) = graph.get_mut(&(at & clear)) {
             node.frame = Some(frame);
         }
     }
@@ -175,16 +176,19 @@ fn containing(graph: &BTreeMap<u64, Node>, at: u64) -> Option<(&u64, &Node)> {
         .filter(|(_, node)| at < node.end)
 }
 
-/// One entry of `.stack_sizes`: address, size as ULEB128, and the bytes behind.
-fn entry(data: &[u8]) -> Option<(u32, u32, &[u8])> {
-    let (at, mut rest) = data.split_first_chunk::<4>()?;
+/// One entry of `.stack_sizes`: address of `word` bytes, size as ULEB128, and the bytes behind.
+fn entry(data: &[u8], word: usize) -> Option<(u64, u32, &[u8])> {
+    let (address, mut rest) = data.split_at_checked(word)?;
+    let at = address
+        .iter()
+        .rfold(0, |at, byte| at << 8 | u64::from(*byte));
     let mut size = 0u32;
     for shift in (0..35).step_by(7) {
         let (&byte, tail) = rest.split_first()?;
         rest = tail;
         size |= u32::from(byte & 0x7F).checked_shl(shift)?;
         if byte & 0x80 == 0 {
-            return Some((u32::from_le_bytes(*at), size, rest));
+            return Some((at, size, rest));
         }
     }
     None
@@ -280,10 +284,14 @@ mod tests {
     #[test]
     fn entries_end_cleanly() {
         assert_eq!(
-            entry(&[4, 3, 2, 1, 0x80, 0x01, 9]),
+            entry(&[4, 3, 2, 1, 0x80, 0x01, 9], 4),
             Some((0x0102_0304, 128, &[9][..]))
         );
-        assert_eq!(entry(&[4, 3, 2, 1, 0x80]), None);
-        assert_eq!(entry(&[]), None);
+        assert_eq!(
+            entry(&[4, 3, 2, 1, 0, 0, 0, 1, 7], 8),
+            Some((0x0100_0000_0102_0304, 7, &[][..]))
+        );
+        assert_eq!(entry(&[4, 3, 2, 1, 0x80], 4), None);
+        assert_eq!(entry(&[], 4), None);
     }
 }

@@ -39,10 +39,9 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Outcome<()> {
 }
 
 pub(super) fn qemu_package(program: &str) -> &'static str {
-    if program == "qemu-system-arm" {
-        "qemu-system-arm"
-    } else {
-        "qemu-system-misc"
+    match program {
+        "qemu-system-arm" | "qemu-system-aarch64" => "qemu-system-arm",
+        _ => "qemu-system-misc",
     }
 }
 
