@@ -38,7 +38,7 @@ fn main() {
         "arm" if target.starts_with("thumb") => "thumb",
         "riscv32" if has("v") || has("zve32x") => "rvv",
         "riscv32" if has("m") => "rv32",
-        "aarch64" => "neon",
+        "aarch64" if has("neon") && text("CARGO_CFG_TARGET_ENDIAN") == "little" => "neon",
         "x86_64" => "x86",
         _ => return,
     };

@@ -48,7 +48,7 @@ reset:
     .size reset, . - reset
 
     // Any exception: leave with code 101 (SYS_EXIT_EXTENDED, application exit).
-    .section .text.vectors, "ax", %progbits
+    .section .reset.vectors, "ax", %progbits
     .global vectors
     .type vectors, %function
     .balign 2048
@@ -59,7 +59,7 @@ vectors:
     .endr
     .size vectors, . - vectors
 
-    .section .text.fault, "ax", %progbits
+    .section .reset.fault, "ax", %progbits
     .global fault
     .type fault, %function
 fault:

@@ -29,6 +29,8 @@ macro_rules! vector {
     };
 }
 
+#[path = "channels.rs"]
+mod channels;
 #[path = "rvv/decode.rs"]
 mod decode;
 #[path = "rvv/dense.rs"]
@@ -78,7 +80,7 @@ pub(crate) fn depthwise<const OPS: u32>(
 ) -> bool {
     backend == Backend::Rvv
         && is_usable(&depthwise.weights, depthwise.quant)
-        && depthwise::run(depthwise, x, y)
+        && channels::run::<depthwise::Rvv>(depthwise, x, y)
 }
 
 /// Dense layer.
