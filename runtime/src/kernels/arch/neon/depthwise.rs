@@ -35,6 +35,10 @@ impl Lanes for Neon {
         let mut lane = 0;
         // SAFETY: lanes below the number of lanes, all in bounds as the caller says.
         unsafe {
+            while lane + 32 <= cell.lanes {
+                outputs::<4, PADDED>(cell, lane, z_x, &scale);
+                lane += 32;
+            }
             while lane + 16 <= cell.lanes {
                 outputs::<2, PADDED>(cell, lane, z_x, &scale);
                 lane += 16;
@@ -55,7 +59,7 @@ impl Lanes for Neon {
 ///
 /// # Safety
 /// As for [`Lanes::outputs`]; the cell has the lanes.
-#[inline(always)]
+#[inline(never)]
 unsafe fn outputs<const V: usize, const PADDED: bool>(
     cell: &Cell,
     lane: usize,

@@ -3,7 +3,7 @@
 //! A block in scratch holds tiles of eight rows. In a tile, the weights of four inputs follow those of the four before:
 //! `[k / 4][8 rows][4 inputs]`, as `i8` for dot products and as `i16` otherwise.
 
-use super::load::{dot_lane, four};
+use super::load::{codes, dot_lane, four};
 use super::scale::{Scale, parameters, store};
 use crate::Backend;
 use crate::format::QuantRow;
@@ -51,10 +51,20 @@ fn fours<const OPS: u32>(
 ) {
     let tile = weights.len.div_ceil(4).wrapping_mul(ROWS);
     for r in 0..n {
-        let start = (r / ROWS).wrapping_mul(tile).wrapping_add(r % ROWS);
-        weights.fours::<OPS>(first.wrapping_add(r), |i, w| {
-            put(start.wrapping_add(i / 4 * ROWS), w);
-        });
+        let row = first.wrapping_add(r);
+        let mut at = (r / ROWS).wrapping_mul(tile).wrapping_add(r % ROWS);
+        if weights.plain().is_none() {
+            weights.fours::<OPS>(row, |i, w| put(at.wrapping_add(i / 4 * ROWS), w));
+            continue;
+        }
+        let (whole, rest) = weights.row(row).as_chunks::<4>();
+        for w in whole {
+            put(at, w.map(i16::from));
+            at = at.wrapping_add(ROWS);
+        }
+        if !rest.is_empty() {
+            put(at, codes::<4>(rest).map(i16::from));
+        }
     }
 }
 
@@ -126,8 +136,7 @@ fn products_tile<const C: usize>(
     if weights.len() < k.div_ceil(4).wrapping_mul(ROWS * 2) {
         return;
     }
-    let (bias, mult) = parameters(quant);
-    let mut acc = [bias; C];
+    let mut acc = [parameters(quant).0; C];
     let mut at = 0;
     while at + 8 <= k {
         // SAFETY: inputs `at .. at + 8` of `k` in every column, and their weights: half a word each for eight rows.
@@ -159,6 +168,7 @@ fn products_tile<const C: usize>(
         }
         at += 4;
     }
+    let mult = parameters(quant).1;
     for (j, acc) in acc.into_iter().enumerate() {
         let out = out.get_mut(j.wrapping_mul(stride)..).unwrap_or_default();
         let n = quant.len().min(out.len());
@@ -248,8 +258,8 @@ unsafe fn dots_tile<const C: usize, const T: usize>(
     if weights.len() < tile.wrapping_mul(T) {
         return;
     }
-    let parameters: [_; T] = core::array::from_fn(|t| parameters(from(quant, t * ROWS)));
-    let mut acc = [parameters.map(|(bias, _)| bias); C];
+    let bias: [_; T] = core::array::from_fn(|t| parameters(from(quant, t * ROWS)).0);
+    let mut acc = [bias; C];
     let mut at = 0;
     while at + 16 <= k {
         // SAFETY: inputs `at .. at + 16` of `k` in every column, and their weights: a quarter word each for eight rows
@@ -273,12 +283,20 @@ unsafe fn dots_tile<const C: usize, const T: usize>(
         }
         at += 4;
     }
-    for (j, acc) in acc.into_iter().enumerate() {
-        for (t, (acc, (_, mult))) in acc.into_iter().zip(parameters).enumerate() {
-            let at = j.wrapping_mul(stride).wrapping_add(t * ROWS);
-            let out = out.get_mut(at..).unwrap_or_default();
-            let n = quant.len().saturating_sub(t * ROWS).min(out.len());
-            store(scale.codes(acc, mult), out.get_mut(..n).unwrap_or_default());
+    for t in 0..T {
+        let (quant, out) = (
+            from(quant, t * ROWS),
+            out.get_mut(t * ROWS..).unwrap_or_default(),
+        );
+        let mult = parameters(quant).1;
+        for (j, acc) in acc.iter().enumerate() {
+            let Some(acc) = acc.get(t) else { return };
+            let out = out.get_mut(j.wrapping_mul(stride)..).unwrap_or_default();
+            let n = quant.len().min(out.len()).min(ROWS);
+            store(
+                scale.codes(*acc, mult),
+                out.get_mut(..n).unwrap_or_default(),
+            );
         }
     }
 }
