@@ -180,7 +180,12 @@ mod tests {
             }
         }
         names.sort();
-        assert_eq!(names, ["m0", "m3", "m33", "m4", "m55", "m7", "neon", "neon-dot", "rv32", "rvv"]);
+        assert_eq!(
+            names,
+            [
+                "m0", "m3", "m33", "m4", "m55", "m7", "neon", "neon-dot", "rv32", "rvv"
+            ]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::kernels::Requant;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::pieces::{pieces, pieces_mut};
-use crate::kernels::weights::{Channels, Values, Weights};
+use crate::kernels::weights::Weights;
 use crate::kernels::window::Taps;
 
 /// What a backend does.
@@ -15,8 +15,8 @@ pub(super) trait Lanes {
     /// Lanes to use at once, at least 8 and a power of two.
     fn lanes() -> usize;
 
-    /// Weights of `tap` from channel `first`, a multiple of 8, on, as many as `to` has room for. Zero points per channel
-    /// are not subtracted. `false` if they are not there.
+    /// Weights of `tap` from channel `first`, a multiple of 8, on, as many as `to` has room for. `false`
+    /// if they are not there.
     fn decode(weights: &Weights, tap: usize, first: usize, to: &mut [i16]) -> bool;
 
     /// Outputs of `cell`; with `PADDED`, `z_x` is subtracted from its inputs.
@@ -98,12 +98,6 @@ impl Block {
             };
             if !L::decode(&d.weights, tap, first, channels) {
                 return false;
-            }
-            if let Values::Zeros(Channels::Columns, zeros) = d.weights.values {
-                let zeros = zeros.get(first..).unwrap_or_default();
-                line.iter_mut()
-                    .zip(zeros)
-                    .for_each(|(w, zero)| *w = w.wrapping_sub(zero.get()));
             }
             repeat(line, n);
         }

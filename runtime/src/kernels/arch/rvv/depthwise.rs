@@ -4,7 +4,7 @@ use super::channels::{Cell, Lanes};
 use super::decode::Row;
 use super::lanes;
 use crate::kernels::Requant;
-use crate::kernels::weights::Weights;
+use crate::kernels::weights::{Channels, Values, Weights};
 
 macro_rules! cell {
     ($name:ident ($($z:ident)?), $($minus:literal)?) => {
@@ -87,14 +87,18 @@ impl Lanes for Rvv {
 
     fn decode(weights: &Weights, tap: usize, first: usize, to: &mut [i16]) -> bool {
         let n = to.len();
-        let Some(row) = Row::new(weights, tap, first, n) else {
+        let Some(row) = Row::new(weights, tap, first, n).filter(|_| n > 0) else {
             return false;
         };
-        // SAFETY: the row has `n` weights and `to` room for them.
-        n > 0 && {
-            unsafe { row.spread(n, to.as_mut_ptr(), 2) };
-            true
+        // SAFETY: the row has `n` > 0 weights and `to` room for them.
+        unsafe { row.spread(n, to.as_mut_ptr(), 2) };
+        if let Values::Zeros(Channels::Columns, zeros) = weights.values {
+            let zeros = zeros.get(first..).unwrap_or_default();
+            to.iter_mut()
+                .zip(zeros)
+                .for_each(|(w, zero)| *w = w.wrapping_sub(zero.get()));
         }
+        true
     }
 
     #[inline(always)]
