@@ -50,8 +50,8 @@ pub(super) unsafe fn dense<L: Dot, const OPS: u32>(
     for (x, y) in x.chunks_exact(k).zip(y.chunks_exact_mut(m)) {
         let sum = x.iter().fold(0i32, |sum, x| sum.wrapping_add((*x).into()));
         let excess = L::excess(sum);
-        // SAFETY: `pitch` codes fit the inputs, and four rows of as many the weights. Plain rows have `k` weights.
-        // Features as promised.
+        // SAFETY: `pitch` codes fit the inputs, and four rows of as many the weights. Plain rows have `k` weights;
+        // behind multipliers is one value that is only read; `y` has `m` codes. Features as promised.
         unsafe {
             for (i, x) in x.iter().enumerate() {
                 codes.add(i).write(L::weight((*x).into()));
@@ -59,41 +59,35 @@ pub(super) unsafe fn dense<L: Dot, const OPS: u32>(
             for i in k..pitch {
                 codes.add(i).write(L::weight(0));
             }
-            for (i, (y, rows)) in y.chunks_mut(L::N).zip(dense.quant.chunks(L::N)).enumerate() {
-                let first = i * L::N;
-                // Starts, multipliers, and a value that is only read.
-                let mut rq = [0i32; 2 * 16 + 1];
+            let (mut first, mut sums, mut rq) = (0, [0i32; 16], [0i32; 2 * 16 + 1]);
+            while first < m {
+                let n = L::N.min(m - first);
+                let rows = dense.quant.get(first..first + n).unwrap_or_default();
                 quant(rows, L::N, rq.as_mut_ptr());
-                let mut sums = [0i32; 16];
-                for (j, sums) in sums
-                    .chunks_exact_mut(4)
-                    .take(y.len().div_ceil(4))
-                    .enumerate()
-                {
-                    let mut four = [staging.cast_const(); 4];
-                    for (r, row) in four.iter_mut().enumerate() {
-                        let from = (first + 4 * j + r).min(m - 1);
-                        *row = match plain {
-                            Some(w) => w.as_ptr().add(from * k).cast(),
-                            None => {
+                for j in (0..n).step_by(4) {
+                    let last = n - 1 - j;
+                    let (base, stride) = match plain {
+                        Some(w) => (w.as_ptr().add((first + j) * k).cast(), k),
+                        None => {
+                            for r in 0..4.min(n - j) {
                                 let to = staging.add(r * pitch);
-                                decode::<L, OPS>(&dense.weights, from, to);
+                                decode::<L, OPS>(&dense.weights, first + j + r, to);
                                 for i in k..pitch {
                                     to.add(i).write(L::weight(0));
                                 }
-                                to
                             }
-                        };
-                    }
-                    let four = L::four(four, codes, k);
+                            (staging.cast_const(), pitch)
+                        }
+                    };
+                    let row = |r: usize| base.wrapping_add(r.min(last) * stride);
+                    let four = L::four([row(0), row(1), row(2), row(3)], codes, k);
                     let four = _mm_sub_epi32(four, _mm_set1_epi32(excess));
-                    _mm_storeu_si128(sums.as_mut_ptr().cast(), four);
+                    _mm_storeu_si128(sums.as_mut_ptr().add(j).cast(), four);
                 }
-                for (sum, bias) in sums.iter_mut().zip(&rq).take(L::N) {
-                    *sum = sum.wrapping_add(*bias);
-                }
-                let acc = L::load(sums.as_ptr());
-                L::store(acc, rq.as_ptr().add(L::N), &scale, y.as_mut_ptr(), y.len());
+                let acc = L::add(L::load(sums.as_ptr()), L::load(rq.as_ptr()));
+                let to = y.as_mut_ptr().add(first);
+                L::store(acc, rq.as_ptr().add(L::N), &scale, to, n);
+                first += n;
             }
         }
     }

@@ -38,6 +38,8 @@ pub(super) trait Lanes {
     unsafe fn save(v: Self::V, to: *mut i32);
     /// The 4 bytes at `from` in every lane.
     unsafe fn splat(from: *const Self::Code) -> Self::V;
+    /// Lane by lane, modulo 2^32.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `acc` + the sum of the products of a step.
     unsafe fn dp(acc: Self::V, x: Self::V, w: Self::V) -> Self::V;
     /// What to start the accumulators with: `bias` without what the coding of inputs adds, for weights that `ones`
@@ -164,6 +166,11 @@ impl Lanes for Vnni {
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
     #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
     unsafe fn dp(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: the caller has AVX-512 VNNI.
         unsafe { _mm512_dpbusd_epi32(acc, x, w) }
@@ -230,6 +237,11 @@ impl Lanes for VnniWide {
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
     #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
     unsafe fn dp(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: the caller has AVX-512 VNNI.
         unsafe { _mm512_dpwssd_epi32(acc, x, w) }
@@ -293,6 +305,11 @@ impl Lanes for Avx2 {
     unsafe fn splat(from: *const i16) -> __m256i {
         // SAFETY: the caller has AVX2 and 4 bytes at `from`.
         unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn dp(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {

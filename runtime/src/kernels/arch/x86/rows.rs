@@ -50,6 +50,16 @@ pub(super) unsafe fn decode<L: Lanes, const OPS: u32>(
 /// `2 * lanes` values fit.
 #[inline(always)]
 pub(super) unsafe fn quant(rows: &[QuantRow], lanes: usize, to: *mut i32) {
+    if let Some(rows) = rows.get(..lanes) {
+        for (i, q) in rows.iter().enumerate() {
+            // SAFETY: `i < lanes`.
+            unsafe {
+                to.add(i).write(q.bias.get());
+                to.add(lanes + i).write(q.mult.get());
+            }
+        }
+        return;
+    }
     let mut rest = rows.iter();
     let (mut bias, mut mult) = (0, 0);
     for i in 0..lanes {
