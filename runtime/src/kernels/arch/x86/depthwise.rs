@@ -157,9 +157,7 @@ unsafe fn pack<L: Lanes, const OPS: u32>(kernel: &Depthwise, plan: &Plan, work: 
                         *row = to;
                     }
                 }
-                for i in 0..m {
-                    to.add(i).write(L::join(rows.map(|row| row.add(i).read())));
-                }
+                L::weights(rows, m, to);
                 // The same for positions that share a vector, or nothing.
                 for i in m..lanes {
                     let w = match plan.shared > 1 {
@@ -180,8 +178,10 @@ unsafe fn pack<L: Lanes, const OPS: u32>(kernel: &Depthwise, plan: &Plan, work: 
             let bias = bias.add(lane);
             L::save(L::start(L::load(bias), ones), bias);
         }
-        let padding = work.weights().add(WEIGHTS - PADDING).cast::<i8>();
-        padding.write_bytes(kernel.z_x as u8, PADDING);
+        // As long as a line can be.
+        let padding = work.weights().add(WEIGHTS - PADDING);
+        let line = h.input.saturating_mul(kernel.window.c);
+        padding.write_bytes(kernel.z_x as u8, line.min(PADDING));
     }
 }
 
@@ -204,7 +204,7 @@ unsafe fn interleave<L: Lanes>(
     let left = h.pad().saturating_sub(from_x).min(wide);
     let first = (from_x + left).saturating_sub(h.pad());
     let inside = h.input.saturating_sub(first).min(wide - left);
-    let z = L::step([kernel.z_x as i8; 4]);
+    let z = L::step(kernel.z_x as i8);
     for group in 0..plan.groups {
         // SAFETY: a line has `wide * m` words, at most `pitch`, and a vector behind it, which the next group or
         // nobody overwrites. Lines of the image have `inside * c` codes from `first` on; those of the padding have
@@ -235,17 +235,20 @@ unsafe fn interleave<L: Lanes>(
                 to.add(n)
             };
             to = pad(to, left * kernel.m);
-            let word = |i: usize| L::step(lines.map(|line| line.add(i).read()));
-            if kernel.multiplier == 1 {
-                for i in 0..inside * c {
-                    to.add(i).write(word(i));
+            match kernel.multiplier {
+                1 => {
+                    L::inputs(lines, inside * c, to);
+                    to = to.add(inside * c);
                 }
-                to = to.add(inside * c);
-            } else {
-                for i in 0..inside * c {
-                    for _ in 0..kernel.multiplier {
-                        to.write(word(i));
-                        to = to.add(1);
+                multiplier => {
+                    for i in 0..inside * c {
+                        let mut word = [0; 17];
+                        L::inputs(lines.map(|line| line.add(i)), 1, word.as_mut_ptr());
+                        let [word, ..] = word;
+                        for _ in 0..multiplier {
+                            to.write(word);
+                            to = to.add(1);
+                        }
                     }
                 }
             }

@@ -26,10 +26,13 @@ pub(super) trait Lanes {
     fn code(x: i8) -> Self::Code;
     /// `w`, which is known to fit.
     fn weight(w: i16) -> Self::Weight;
-    /// A step of [`Lanes::PER`] inputs, the first ones of `x`.
-    fn step(x: [i8; 4]) -> u32;
-    /// A step of as many weights.
-    fn join(w: [Self::Weight; 4]) -> u32;
+    /// A step of [`Lanes::PER`] equal inputs.
+    fn step(x: i8) -> u32;
+    /// Steps of inputs: `n` from as many codes of each of the first [`Lanes::PER`] lines. Up to [`Lanes::N`] words
+    /// more may be written.
+    unsafe fn inputs(lines: [*const i8; 4], n: usize, to: *mut u32);
+    /// The same for weights.
+    unsafe fn weights(rows: [*const Self::Weight; 4], n: usize, to: *mut u32);
     /// All 0.
     unsafe fn zero() -> Self::V;
     /// [`Lanes::N`] values.
@@ -108,8 +111,11 @@ unsafe fn store512(acc: __m512i, mult: *const i32, scale: &Scale, to: *mut i8, n
         let even = _mm512_add_epi64(_mm512_mul_epi32(a, even), half);
         let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), odd);
         let odd = _mm512_add_epi64(odd, half);
-        let even = _mm512_srli_epi64::<32>(even);
-        let scaled = _mm512_mask_blend_epi32(0xaaaa, even, odd);
+        // The upper halves, even and odd in turn.
+        let upper = _mm512_setr_epi32(
+            1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31,
+        );
+        let scaled = _mm512_permutex2var_epi32(even, upper, odd);
         let codes = _mm512_cvtsepi32_epi8(_mm512_add_epi32(scaled, _mm512_set1_epi32(scale.z_y)));
         let codes = _mm_min_epi8(_mm_max_epi8(codes, scale.lo), scale.hi);
         if n >= 16 {
@@ -117,6 +123,69 @@ unsafe fn store512(acc: __m512i, mult: *const i32, scale: &Scale, to: *mut i8, n
         } else {
             let mask = (1u32 << n).wrapping_sub(1) as u16;
             _mm_mask_storeu_epi8(to, mask, codes);
+        }
+    }
+}
+
+/// Byte `i` of each of four lines, xor `flip`, to word `i`.
+#[inline(always)]
+unsafe fn four_lines(lines: [*const i8; 4], flip: __m512i, n: usize, to: *mut u32) {
+    // Interleaving works within parts of 128 bits. Words 4j + q of a line go to part q, place j, so that what comes
+    // out is in order.
+    // SAFETY: the caller has AVX-512 F and BW, `n` bytes in every line, and room for `n` words and one vector.
+    unsafe {
+        let parts = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        for i in (0..n).step_by(64) {
+            let mask = u64::MAX >> (64 - (n - i).min(64));
+            let load = |line: *const i8| {
+                let bytes = _mm512_maskz_loadu_epi8(mask, line.add(i));
+                _mm512_permutexvar_epi32(parts, _mm512_xor_si512(bytes, flip))
+            };
+            let [a, b, c, d] = lines.map(load);
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            let words = [
+                _mm512_unpacklo_epi16(ab, cd),
+                _mm512_unpackhi_epi16(ab, cd),
+                _mm512_unpacklo_epi16(ef, gh),
+                _mm512_unpackhi_epi16(ef, gh),
+            ];
+            for (j, words) in words.iter().enumerate() {
+                if i + 16 * j < n {
+                    _mm512_storeu_si512(to.add(i + 16 * j).cast(), *words);
+                }
+            }
+        }
+    }
+}
+
+/// Two halfwords in a word.
+#[inline(always)]
+fn pair(a: i16, b: i16) -> u32 {
+    u32::from(a as u16) | u32::from(b as u16) << 16
+}
+
+/// Byte `i` of each of two lines, widened, to word `i`.
+#[inline(always)]
+unsafe fn two_lines(a: *const i8, b: *const i8, n: usize, to: *mut u32) {
+    // SAFETY: the caller has AVX2, `n` bytes in both lines, and room for `n` words.
+    unsafe {
+        let mut i = 0;
+        while i + 16 <= n {
+            let (x, y) = (
+                _mm_loadu_si128(a.add(i).cast()),
+                _mm_loadu_si128(b.add(i).cast()),
+            );
+            let low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+            let high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y));
+            _mm256_storeu_si256(to.add(i).cast(), low);
+            _mm256_storeu_si256(to.add(i + 8).cast(), high);
+            i += 16;
+        }
+        while i < n {
+            to.add(i)
+                .write(pair(a.add(i).read().into(), b.add(i).read().into()));
+            i += 1;
         }
     }
 }
@@ -138,12 +207,18 @@ impl Lanes for Vnni {
         w as i8
     }
     #[inline(always)]
-    fn step(x: [i8; 4]) -> u32 {
-        Self::join(x) ^ 0x8080_8080
+    fn step(x: i8) -> u32 {
+        u32::from_le_bytes([Self::code(x); 4])
     }
     #[inline(always)]
-    fn join(w: [i8; 4]) -> u32 {
-        u32::from_le_bytes(w.map(|w| w as u8))
+    unsafe fn inputs(lines: [*const i8; 4], n: usize, to: *mut u32) {
+        // SAFETY: as promised by the caller.
+        unsafe { four_lines(lines, _mm512_set1_epi8(-128), n, to) }
+    }
+    #[inline(always)]
+    unsafe fn weights(rows: [*const i8; 4], n: usize, to: *mut u32) {
+        // SAFETY: as promised by the caller.
+        unsafe { four_lines(rows, _mm512_setzero_si512(), n, to) }
     }
     #[inline(always)]
     unsafe fn zero() -> __m512i {
@@ -209,12 +284,20 @@ impl Lanes for VnniWide {
         w
     }
     #[inline(always)]
-    fn step(x: [i8; 4]) -> u32 {
-        Self::join(x.map(i16::from))
+    fn step(x: i8) -> u32 {
+        pair(x.into(), x.into())
     }
     #[inline(always)]
-    fn join([a, b, ..]: [i16; 4]) -> u32 {
-        u32::from(a as u16) | u32::from(b as u16) << 16
+    unsafe fn inputs([a, b, ..]: [*const i8; 4], n: usize, to: *mut u32) {
+        // SAFETY: as promised by the caller.
+        unsafe { two_lines(a, b, n, to) }
+    }
+    #[inline(always)]
+    unsafe fn weights([a, b, ..]: [*const i16; 4], n: usize, to: *mut u32) {
+        for i in 0..n {
+            // SAFETY: `i < n`.
+            unsafe { to.add(i).write(pair(a.add(i).read(), b.add(i).read())) };
+        }
     }
     #[inline(always)]
     unsafe fn zero() -> __m512i {
@@ -279,12 +362,20 @@ impl Lanes for Avx2 {
         w
     }
     #[inline(always)]
-    fn step(x: [i8; 4]) -> u32 {
-        Self::join(x.map(i16::from))
+    fn step(x: i8) -> u32 {
+        pair(x.into(), x.into())
     }
     #[inline(always)]
-    fn join([a, b, ..]: [i16; 4]) -> u32 {
-        u32::from(a as u16) | u32::from(b as u16) << 16
+    unsafe fn inputs([a, b, ..]: [*const i8; 4], n: usize, to: *mut u32) {
+        // SAFETY: as promised by the caller.
+        unsafe { two_lines(a, b, n, to) }
+    }
+    #[inline(always)]
+    unsafe fn weights([a, b, ..]: [*const i16; 4], n: usize, to: *mut u32) {
+        for i in 0..n {
+            // SAFETY: `i < n`.
+            unsafe { to.add(i).write(pair(a.add(i).read(), b.add(i).read())) };
+        }
     }
     #[inline(always)]
     unsafe fn zero() -> __m256i {
