@@ -10,6 +10,8 @@ use super::rows::{decode, quant, turn};
 use super::work::{INPUTS, WEIGHTS, Work};
 use crate::kernels::conv::Conv;
 use crate::kernels::window::Axis;
+use core::mem::MaybeUninit;
+use core::slice;
 
 /// Output channels whose weights are packed together: `vectors` vectors of lanes.
 #[derive(Clone, Copy, Default)]
@@ -28,6 +30,9 @@ struct Tile {
 /// Tiles packed at once, at most.
 const TILES: usize = 32;
 
+/// Steps of a sum, at most: as many as fit with one vector of weights each.
+const STEPS: usize = WEIGHTS / 32;
+
 /// What is under a window: `a` times `b` runs of `len` codes.
 #[derive(Clone, Copy)]
 struct Runs {
@@ -39,6 +44,25 @@ struct Runs {
     len: usize,
     /// Steps of a run.
     steps: usize,
+}
+
+impl Runs {
+    /// Where each step begins, in codes; `None` if there are too many.
+    #[inline(always)]
+    fn offsets<'o, L: Lanes>(&self, offsets: &'o mut [MaybeUninit<u32>]) -> Option<&'o [u32]> {
+        let mut n = 0;
+        for a in 0..self.a {
+            for b in 0..self.b {
+                let start = a * self.a_step + b * self.b_step;
+                for i in 0..self.steps {
+                    offsets.get_mut(n)?.write((start + i * L::PER) as u32);
+                    n += 1;
+                }
+            }
+        }
+        // SAFETY: the first `n` were written.
+        Some(unsafe { slice::from_raw_parts(offsets.as_ptr().cast(), n) })
+    }
 }
 
 /// Outputs along one axis that are computed together, and the inputs under their windows.
@@ -119,6 +143,10 @@ pub(super) unsafe fn conv<L: Lanes, const OPS: u32>(
         len,
         steps: len.div_ceil(L::PER),
     };
+    let mut offsets = [const { MaybeUninit::uninit() }; STEPS];
+    let Some(offsets) = runs.offsets::<L>(&mut offsets) else {
+        return false;
+    };
     let scale = Scale::new(&conv.rq);
     let (image_x, image_y) = (v.input * h.input * c, v.output * h.output * m);
     let mut row = 0;
@@ -146,7 +174,7 @@ pub(super) unsafe fn conv<L: Lanes, const OPS: u32>(
                         // copied; `y` holds `m` codes for every position of the part, lines `h.output` apart.
                         unsafe {
                             let job = Job::<L> {
-                                runs,
+                                offsets,
                                 size: [tall.outputs, wide.outputs],
                                 x: inputs.add(tile.channel),
                                 x_steps: [v.stride() * line, h.stride() * c],
@@ -354,8 +382,9 @@ unsafe fn spread<L: Lanes>(row: *mut L::Weight, count: usize, len: usize, to_len
 }
 
 /// One tile of weights and the windows it meets.
-struct Job<L: Lanes> {
-    runs: Runs,
+struct Job<'j, L: Lanes> {
+    /// Where each step of a window begins, in codes.
+    offsets: &'j [u32],
     /// Lines and columns of windows.
     size: [usize; 2],
     /// The first window, and codes to the next line and column of windows.
@@ -370,7 +399,7 @@ struct Job<L: Lanes> {
     scale: Scale,
 }
 
-impl<L: Lanes> Job<L> {
+impl<L: Lanes> Job<'_, L> {
     /// All windows, `C` at a time, for `R` vectors of output channels.
     ///
     /// # Safety
@@ -407,7 +436,6 @@ impl<L: Lanes> Job<L> {
         y: &[*mut i8; C],
         n: usize,
     ) {
-        let runs = &self.runs;
         // SAFETY: packed weights are `R` vectors for each step, behind `R` vectors each of starts and multipliers;
         // a run reads `steps * PER` codes, at most `PER - 1` behind its end, which were written with the inputs.
         // Vector `r` of a position has outputs `r * N .. self.n`.
@@ -419,24 +447,18 @@ impl<L: Lanes> Job<L> {
                 *bias = L::load(self.weights.add(r * L::N));
             }
             let mut acc = [bias; C];
-            for a in 0..runs.a {
-                for b in 0..runs.b {
-                    let mut at = a * runs.a_step + b * runs.b_step;
-                    for _ in 0..runs.steps {
-                        let mut w = [L::zero(); R];
-                        for (r, w) in w.iter_mut().enumerate() {
-                            *w = L::load(weights.add(r * L::N));
-                        }
-                        for (acc, x) in acc.iter_mut().zip(x) {
-                            let x = L::splat(x.add(at));
-                            for (acc, w) in acc.iter_mut().zip(&w) {
-                                *acc = L::dp(*acc, x, *w);
-                            }
-                        }
-                        at += L::PER;
-                        weights = weights.add(R * L::N);
+            for at in self.offsets {
+                let mut w = [L::zero(); R];
+                for (r, w) in w.iter_mut().enumerate() {
+                    *w = L::load(weights.add(r * L::N));
+                }
+                for (acc, x) in acc.iter_mut().zip(x) {
+                    let x = L::splat(x.add(*at as usize));
+                    for (acc, w) in acc.iter_mut().zip(&w) {
+                        *acc = L::dp(*acc, x, *w);
                     }
                 }
+                weights = weights.add(R * L::N);
             }
             // A copy in memory, to be walked through; the sums above stay in registers.
             let sums = acc;

@@ -112,9 +112,7 @@ unsafe fn store512(acc: __m512i, mult: *const i32, scale: &Scale, to: *mut i8, n
         let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), odd);
         let odd = _mm512_add_epi64(odd, half);
         // The upper halves, even and odd in turn.
-        let upper = _mm512_setr_epi32(
-            1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31,
-        );
+        let upper = _mm512_setr_epi32(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
         let scaled = _mm512_permutex2var_epi32(even, upper, odd);
         let codes = _mm512_cvtsepi32_epi8(_mm512_add_epi32(scaled, _mm512_set1_epi32(scale.z_y)));
         let codes = _mm_min_epi8(_mm_max_epi8(codes, scale.lo), scale.hi);
