@@ -65,27 +65,29 @@ fn level(backend: Backend) -> Level {
 }
 
 /// Functions of one kernel for each kind of lanes: generic code, compiled for their instructions.
+///
+/// They are not generic themselves and decode all weight codings, so that they are compiled in this crate, once.
 macro_rules! for_lanes {
     ($kernel:ident: $params:ty, $wide:ident, $vnni:ident, $avx2:ident) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
         #[inline(never)]
-        fn $vnni<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+        fn $vnni(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.
-            unsafe { $kernel::$kernel::<Vnni, OPS>(params, x, y, &mut Work::new()) }
+            unsafe { $kernel::$kernel::<Vnni>(params, x, y, &mut Work::new()) }
         }
 
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
         #[inline(never)]
-        fn $wide<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+        fn $wide(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.
-            unsafe { $kernel::$kernel::<VnniWide, OPS>(params, x, y, &mut Work::new()) }
+            unsafe { $kernel::$kernel::<VnniWide>(params, x, y, &mut Work::new()) }
         }
 
         #[target_feature(enable = "avx2")]
         #[inline(never)]
-        fn $avx2<const OPS: u32>(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
+        fn $avx2(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.
-            unsafe { $kernel::$kernel::<Avx2, OPS>(params, x, y, &mut Work::new()) }
+            unsafe { $kernel::$kernel::<Avx2>(params, x, y, &mut Work::new()) }
         }
 
         /// Run the kernel with the lanes that fit `backend` and the weights.
@@ -100,11 +102,9 @@ macro_rules! for_lanes {
             // SAFETY: this machine has the instructions of its level.
             unsafe {
                 match level(backend) {
-                    Level::Avx512Vnni if rows::narrow(&params.weights) => {
-                        $vnni::<OPS>(params, x, y)
-                    }
-                    Level::Avx512Vnni => $wide::<OPS>(params, x, y),
-                    Level::Avx2 => $avx2::<OPS>(params, x, y),
+                    Level::Avx512Vnni if rows::narrow(&params.weights) => $vnni(params, x, y),
+                    Level::Avx512Vnni => $wide(params, x, y),
+                    Level::Avx2 => $avx2(params, x, y),
                     Level::None => false,
                 }
             }

@@ -107,12 +107,7 @@ fn part<L: Lanes>(v: &Axis, h: &Axis, c: usize) -> Option<(Span, Span)> {
 /// # Safety
 /// The features of `L`.
 #[inline(always)]
-pub(super) unsafe fn conv<L: Lanes, const OPS: u32>(
-    conv: &Conv,
-    x: &[i8],
-    y: &mut [i8],
-    work: &mut Work,
-) -> bool {
+pub(super) unsafe fn conv<L: Lanes>(conv: &Conv, x: &[i8], y: &mut [i8], work: &mut Work) -> bool {
     let (mut v, mut h) = (conv.window.v, conv.window.h);
     let (c, m) = (conv.window.c, conv.quant.len());
     if conv.window.is_point() {
@@ -153,7 +148,7 @@ pub(super) unsafe fn conv<L: Lanes, const OPS: u32>(
     while row < m {
         let mut tiles = [Tile::default(); TILES];
         // SAFETY: features as promised.
-        let (count, next) = unsafe { pack::<L, OPS>(conv, &runs, row, work, &mut tiles) };
+        let (count, next) = unsafe { pack::<L>(conv, &runs, row, work, &mut tiles) };
         if count == 0 {
             return false;
         }
@@ -256,7 +251,7 @@ unsafe fn fill<L: Lanes>(
 /// # Safety
 /// The features of `L`.
 #[inline(always)]
-unsafe fn pack<L: Lanes, const OPS: u32>(
+unsafe fn pack<L: Lanes>(
     conv: &Conv,
     runs: &Runs,
     mut row: usize,
@@ -291,7 +286,7 @@ unsafe fn pack<L: Lanes, const OPS: u32>(
         // SAFETY: `vectors * unit` bytes are left from `at` on.
         unsafe {
             let to = work.weights().add(at).cast();
-            if !pack_tile::<L, OPS>(conv, runs, tile, to, work.inputs()) {
+            if !pack_tile::<L>(conv, runs, tile, to, work.inputs()) {
                 break;
             }
         }
@@ -307,7 +302,7 @@ unsafe fn pack<L: Lanes, const OPS: u32>(
 /// # Safety
 /// Room for the tile at `to`, [`INPUTS`] bytes at `staging`, the features of `L`.
 #[inline(always)]
-unsafe fn pack_tile<L: Lanes, const OPS: u32>(
+unsafe fn pack_tile<L: Lanes>(
     conv: &Conv,
     runs: &Runs,
     tile: &Tile,
@@ -340,7 +335,7 @@ unsafe fn pack_tile<L: Lanes, const OPS: u32>(
                     Some(plain) => plain.as_ptr().add(r * conv.k).cast(),
                     None => {
                         let to = staging.add(j * pitch);
-                        decode::<L, OPS>(&conv.weights, tile.row + r, to.cast());
+                        decode::<L>(&conv.weights, tile.row + r, to.cast());
                         spread::<L>(to.cast(), count, runs.len, runs.steps * L::PER);
                         to
                     }

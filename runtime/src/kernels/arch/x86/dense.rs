@@ -26,12 +26,7 @@ pub(super) trait Dot: Lanes {
 /// # Safety
 /// The features of `L`.
 #[inline(always)]
-pub(super) unsafe fn dense<L: Dot, const OPS: u32>(
-    dense: &Dense,
-    x: &[i8],
-    y: &mut [i8],
-    work: &mut Work,
-) -> bool {
+pub(super) unsafe fn dense<L: Dot>(dense: &Dense, x: &[i8], y: &mut [i8], work: &mut Work) -> bool {
     let (k, m) = (dense.k, dense.quant.len());
     let size = size_of::<L::Weight>();
     let pitch = k.next_multiple_of(CHUNK);
@@ -71,7 +66,7 @@ pub(super) unsafe fn dense<L: Dot, const OPS: u32>(
                         None => {
                             for r in 0..4.min(n - j) {
                                 let to = staging.add(r * pitch);
-                                decode::<L, OPS>(&dense.weights, first + j + r, to);
+                                decode::<L>(&dense.weights, first + j + r, to);
                                 for i in k..pitch {
                                     to.add(i).write(L::weight(0));
                                 }

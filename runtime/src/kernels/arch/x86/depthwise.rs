@@ -61,7 +61,7 @@ impl Plan {
 /// # Safety
 /// The features of `L`.
 #[inline(always)]
-pub(super) unsafe fn depthwise<L: Lanes, const OPS: u32>(
+pub(super) unsafe fn depthwise<L: Lanes>(
     kernel: &Depthwise,
     x: &[i8],
     y: &mut [i8],
@@ -75,7 +75,7 @@ pub(super) unsafe fn depthwise<L: Lanes, const OPS: u32>(
         return false;
     };
     // SAFETY: features as promised; the weights fit because there is a plan.
-    unsafe { pack::<L, OPS>(kernel, &plan, work) };
+    unsafe { pack::<L>(kernel, &plan, work) };
     let scale = Scale::new(&kernel.rq);
     let image_x = v.input * h.input * kernel.window.c;
     let line = h.output * m;
@@ -124,7 +124,7 @@ pub(super) unsafe fn depthwise<L: Lanes, const OPS: u32>(
 /// # Safety
 /// The features of `L`.
 #[inline(always)]
-unsafe fn pack<L: Lanes, const OPS: u32>(kernel: &Depthwise, plan: &Plan, work: &mut Work) {
+unsafe fn pack<L: Lanes>(kernel: &Depthwise, plan: &Plan, work: &mut Work) {
     let (v, h, m, lanes) = (&kernel.window.v, &kernel.window.h, kernel.m, plan.lanes);
     let pitch = m.next_multiple_of(8);
     // SAFETY: `terms + 2` rows of `lanes` words and the padding fit the weights. Five rows of at most `PADDING / 4`
@@ -153,7 +153,7 @@ unsafe fn pack<L: Lanes, const OPS: u32>(kernel: &Depthwise, plan: &Plan, work: 
                     let ky = group * L::PER + j;
                     if ky < v.kernel {
                         let to = staging.add(j * pitch);
-                        decode::<L, OPS>(&kernel.weights, ky * h.kernel + kx, to);
+                        decode::<L>(&kernel.weights, ky * h.kernel + kx, to);
                         *row = to;
                     }
                 }

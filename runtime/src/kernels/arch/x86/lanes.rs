@@ -125,21 +125,30 @@ unsafe fn store512(acc: __m512i, mult: *const i32, scale: &Scale, to: *mut i8, n
     }
 }
 
+/// 64 bytes of a line from `i` on, those in `mask`, xor `flip`.
+///
+/// Interleaving works within parts of 128 bits. Words 4j + q are put to part q, place j, so that what comes out of
+/// it is in order.
+#[inline(always)]
+unsafe fn line(line: *const i8, i: usize, mask: u64, flip: __m512i) -> __m512i {
+    // SAFETY: the caller has AVX-512 F and BW, and the bytes in `mask`.
+    unsafe {
+        let parts = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let bytes = _mm512_maskz_loadu_epi8(mask, line.add(i));
+        _mm512_permutexvar_epi32(parts, _mm512_xor_si512(bytes, flip))
+    }
+}
+
 /// Byte `i` of each of four lines, xor `flip`, to word `i`.
 #[inline(always)]
 unsafe fn four_lines(lines: [*const i8; 4], flip: __m512i, n: usize, to: *mut u32) {
-    // Interleaving works within parts of 128 bits. Words 4j + q of a line go to part q, place j, so that what comes
-    // out is in order.
     // SAFETY: the caller has AVX-512 F and BW, `n` bytes in every line, and room for `n` words and one vector.
     unsafe {
-        let parts = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         for i in (0..n).step_by(64) {
             let mask = u64::MAX >> (64 - (n - i).min(64));
-            let load = |line: *const i8| {
-                let bytes = _mm512_maskz_loadu_epi8(mask, line.add(i));
-                _mm512_permutexvar_epi32(parts, _mm512_xor_si512(bytes, flip))
-            };
-            let [a, b, c, d] = lines.map(load);
+            let [a, b, c, d] = lines;
+            let (a, b) = (line(a, i, mask, flip), line(b, i, mask, flip));
+            let (c, d) = (line(c, i, mask, flip), line(d, i, mask, flip));
             let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
             let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
             let words = [

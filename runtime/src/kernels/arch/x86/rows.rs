@@ -1,6 +1,7 @@
 //! From weights in the artifact to rows in lanes.
 
 use super::lanes::Lanes;
+use crate::OpSet;
 use crate::format::QuantRow;
 use crate::kernels::weights::{Values, Weights};
 use core::arch::x86_64::*;
@@ -19,11 +20,7 @@ pub(super) fn narrow(weights: &Weights) -> bool {
 /// # Safety
 /// That room, and the features of `L`.
 #[inline(always)]
-pub(super) unsafe fn decode<L: Lanes, const OPS: u32>(
-    weights: &Weights,
-    row: usize,
-    to: *mut L::Weight,
-) {
+pub(super) unsafe fn decode<L: Lanes>(weights: &Weights, row: usize, to: *mut L::Weight) {
     if let Some(plain) = weights.plain() {
         let at = row.wrapping_mul(weights.len);
         let row = plain.get(at..at.wrapping_add(weights.len));
@@ -33,7 +30,7 @@ pub(super) unsafe fn decode<L: Lanes, const OPS: u32>(
         }
         return;
     }
-    weights.fours::<OPS>(row, |i, four| {
+    weights.fours::<{ OpSet::ALL }>(row, |i, four| {
         // SAFETY: `i` is a multiple of 4 below the length of the row.
         let to = unsafe { to.add(i) };
         for (j, w) in four.iter().enumerate() {
