@@ -25,7 +25,15 @@ pub(crate) mod prelu;
 pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod transpose;
+#[cfg_attr(
+    any(not(elastiq_backend), elastiq_backend = "x86"),
+    allow(dead_code, reason = "some of it is for the kernels of other backends")
+)]
 pub(crate) mod weights;
+#[cfg_attr(
+    any(not(elastiq_backend), elastiq_backend = "x86"),
+    allow(dead_code, reason = "some of it is for the kernels of other backends")
+)]
 pub(crate) mod window;
 
 use crate::spec;
