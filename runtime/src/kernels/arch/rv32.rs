@@ -1,9 +1,13 @@
 //! RV32IM.
 
+#[path = "coded.rs"]
+mod coded;
 #[path = "rv32/lines.rs"]
 mod lines;
 #[path = "pairs.rs"]
 mod pairs;
+#[path = "rv32/dense.rs"]
+mod rows;
 #[path = "rv32/tile.rs"]
 mod tile;
 #[path = "windows.rs"]
@@ -16,6 +20,7 @@ use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
+use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::planes::{self, Plane};
 use crate::kernels::weights::Weights;
 use crate::spec;
@@ -23,10 +28,14 @@ use crate::{Backend, PLANE_CHANNELS};
 use core::arch::asm;
 use lines::{Lines, lines_1, lines_2};
 use pairs::{load, pair};
+use rows::{Rows, rows};
 use tile::{Tiles, tiles, wide_tiles};
 
 /// Rows and columns of a tile.
 const TILE: usize = 4;
+
+/// Rows of a dense layer that are computed together.
+const ROWS: usize = 8;
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
@@ -66,13 +75,51 @@ pub(crate) fn depthwise<const OPS: u32>(
 /// Dense layer.
 #[inline(always)]
 pub(crate) fn dense<const OPS: u32>(
-    _backend: Backend,
-    _dense: &Dense,
-    _x: &[i8],
-    _y: &mut [i8],
+    backend: Backend,
+    dense: &Dense,
+    x: &[i8],
+    y: &mut [i8],
     _scratch: &mut [u32],
 ) -> bool {
-    false
+    if backend != Backend::Rv32 {
+        return false;
+    }
+    let Some(weights) = dense.weights.plain() else {
+        coded::dense::<OPS>(dense, x, y);
+        return true;
+    };
+    let (k, m) = (dense.k, dense.quant.len());
+    let usable = k > 0
+        && m >= ROWS
+        && k.checked_mul(m).is_some_and(|len| len <= weights.len())
+        && dense.rq.shift == 0
+        && is_fit(dense.quant);
+    if !usable {
+        return false;
+    }
+    for (x, y) in pieces(x, k).zip(pieces_mut(y, m)) {
+        // Where rows are left, the last whole group of rows ends with them.
+        for (first, count) in [(0, m / ROWS), (m - ROWS, 1)] {
+            if first > 0 && m.is_multiple_of(ROWS) {
+                break;
+            }
+            let mut arguments = Rows {
+                weights: weights.as_ptr().wrapping_add(first * k),
+                k,
+                x: x.as_ptr(),
+                quant: dense.quant.as_ptr().wrapping_add(first).cast(),
+                y: y.as_mut_ptr().wrapping_add(first),
+                count,
+                round: i32::from(dense.rq.z_y) * 2 + 1,
+                lo: dense.rq.lo.into(),
+                hi: dense.rq.hi.into(),
+            };
+            // SAFETY: `m` rows of `k` weights, `k` inputs, `m` outputs and `m` aligned rows of `quant` are there;
+            // rows `first .. first + count * ROWS` are below `m`.
+            unsafe { rows(&mut arguments) };
+        }
+    }
+    true
 }
 
 /// Sum of two tensors of one shape; `y` holds the first.

@@ -39,6 +39,7 @@ unsafe extern "C" {
 // Product of the word r\a of weights and the word r\x of codes, which may end r\t, added to r\acc.
 #[cfg(not(elastiq_armv7m))]
 global_asm!(
+    scale_macros!(),
     ".macro elastiq_thumb_product acc, t, by",
     "muls r\\t, r\\by, r\\t",
     "add r\\t, r\\t, r12",
@@ -54,36 +55,10 @@ global_asm!(
     "elastiq_thumb_product 10, 4, 3",
     "elastiq_thumb_product 11, 5, 3",
     ".endm",
-    // Upper word of the product of r\acc and r4:r5 (halves of the multiplier), 64 bits from words of 16, to r0. The
-    // 2^15 that r12 takes away in place of adding it makes the result 1 too small.
-    ".macro elastiq_thumb_scale acc",
-    "mov r0, r\\acc",
-    "uxth r1, r0",
-    "asrs r0, r0, #16",
-    "movs r2, r1",
-    "muls r2, r5, r2",
-    "lsrs r2, r2, #16",
-    "movs r3, r0",
-    "muls r3, r5, r3",
-    "adds r2, r2, r3",
-    "add r2, r2, r12",
-    "muls r0, r4, r0",
-    "muls r1, r4, r1",
-    "asrs r3, r2, #16",
-    "uxth r2, r2",
-    "adds r1, r1, r2",
-    "lsrs r1, r1, #16",
-    "adds r0, r0, r3",
-    "adds r0, r0, r1",
-    ".endm",
-    ".macro elastiq_thumb_multiplier",
-    "lsrs r4, r5, #16",
-    "uxth r5, r5",
-    ".endm",
-    ".set elastiq_thumb_excess, 1",
 );
 #[cfg(elastiq_armv7m)]
 global_asm!(
+    scale_macros!(),
     ".macro elastiq_thumb_product acc, a, x",
     "mla r6, r\\a, r\\x, r12",
     "add r\\acc, r\\acc, r6, asr #16",
@@ -96,30 +71,11 @@ global_asm!(
     "elastiq_thumb_product 10, 4, 3",
     "elastiq_thumb_product 11, 5, 3",
     ".endm",
-    ".macro elastiq_thumb_scale acc",
-    "smull r1, r0, r\\acc, r5",
-    "add r0, r0, r1, lsr #31",
-    ".endm",
-    ".macro elastiq_thumb_multiplier",
-    ".endm",
-    ".set elastiq_thumb_excess, 0",
 );
 
 // r0 columns, r1 weights up to r7; accumulators r8, r9 (rows of column 0), r10, r11 (of column 1); r12 = -2^15. On the
 // stack: arguments, y[0], y[1].
 global_asm!(
-    ".macro elastiq_thumb_store acc, y, at",
-    "elastiq_thumb_scale \\acc",
-    "add r0, r0, lr",
-    "cmp r0, r6",
-    "bge 2f",
-    "movs r0, r6",
-    "2: cmp r0, r7",
-    "ble 3f",
-    "movs r0, r7",
-    "3: ldr r1, [sp, #\\y]",
-    "strb r0, [r1, #\\at]",
-    ".endm",
     ".macro elastiq_thumb_row at, acc0, acc1",
     "ldr r0, [sp]",
     "ldr r0, [r0, #12]", // quant
