@@ -218,10 +218,10 @@ impl<'a> Weights<'a> {
                 return;
             };
             rest = tail;
-            let v = fields::<B>(group).map(|(code, signed)| value(code, signed));
-            let [a, b, c, d, e, g, h, j] = v;
-            f(i, [a, b, c, d]);
-            f(i + 4, [e, g, h, j]);
+            let [a, b, c, d, e, g, h, j] = fields::<B>(group);
+            let value = |(code, signed)| value(code, signed);
+            f(i, [value(a), value(b), value(c), value(d)]);
+            f(i + 4, [value(e), value(g), value(h), value(j)]);
             i += 8;
         }
         self.slowly(row, i, f);
@@ -247,13 +247,8 @@ impl<'a> Weights<'a> {
 /// The eight fields of `B` bits, as they are and sign-extended.
 #[inline(always)]
 fn fields<const B: usize>(bytes: &[u8; B]) -> [(u32, i32); 8] {
-    let word = |from: usize| {
-        let mut raw = [0; 4];
-        raw.iter_mut()
-            .zip(bytes.iter().skip(from))
-            .for_each(|(raw, byte)| *raw = *byte);
-        u32::from_le_bytes(raw)
-    };
+    let byte = |at: usize| bytes.get(at).map_or(0, |byte| u32::from(*byte));
+    let word = |at: usize| byte(at) | byte(at + 1) << 8 | byte(at + 2) << 16 | byte(at + 3) << 24;
     let (lo, hi) = (word(0), word(4));
     let above = 32 - B as u32;
     let field = |i: u32| {
@@ -267,7 +262,17 @@ fn fields<const B: usize>(bytes: &[u8; B]) -> [(u32, i32); 8] {
         };
         (top >> above, top as i32 >> above)
     };
-    [0, 1, 2, 3, 4, 5, 6, 7].map(field)
+    // `map` on arrays is a loop where it is not inlined.
+    [
+        field(0),
+        field(1),
+        field(2),
+        field(3),
+        field(4),
+        field(5),
+        field(6),
+        field(7),
+    ]
 }
 
 #[inline(always)]
