@@ -58,7 +58,7 @@ impl<'a> Weights<'a> {
 
     /// Bytes of a row in [`Order::Rows`].
     #[inline(always)]
-    fn row_bytes(&self) -> usize {
+    pub fn row_bytes(&self) -> usize {
         self.len.wrapping_mul(usize::from(self.bits)).div_ceil(8)
     }
 
@@ -229,7 +229,7 @@ impl<'a> Weights<'a> {
 
     /// [`Weights::fours`] from weight `from` on, one weight at a time.
     #[inline(never)]
-    fn slowly(&self, row: usize, from: usize, f: &mut impl FnMut(usize, [i16; 4])) {
+    pub fn slowly(&self, row: usize, from: usize, f: &mut impl FnMut(usize, [i16; 4])) {
         let mut i = from;
         while i < self.len {
             let mut four = [0; 4];

@@ -5,11 +5,12 @@
 
 use super::ops::{function, low, sxtb16, sxtb16_odd};
 use crate::Backend;
+use crate::OpSet;
 use crate::format::QuantRow;
 use crate::kernels::conv::Runs;
 use crate::kernels::matrix::{Block, Columns, Tile};
 use crate::kernels::pieces::pieces_mut;
-use crate::kernels::weights::Weights;
+use crate::kernels::weights::{Order, Values, Weights};
 
 pub(super) struct Dsp;
 
@@ -156,6 +157,160 @@ unsafe extern "C" {
     /// The words can be read, at any alignment; 4 words can be written for each but the last, which has 2, word
     /// aligned. `fours > 0`.
     fn elastiq_dsp_load(w: *const i8, to: *mut u32, fours: usize);
+}
+
+/// How codes of some bits become weights: constants of the loops, in the order in which they load them.
+#[repr(C)]
+struct Codes {
+    bits: u32,
+    /// Left shift of the third and fourth code of four to the upper half of a word.
+    lift: u32,
+    /// A code in each half.
+    mask: u32,
+    /// The top bits of four codes.
+    flip: u32,
+    /// Subtracted from codes with flipped top bit, in each half.
+    zero: u32,
+    /// Bytes and bits from the first four codes to the second.
+    second: u32,
+    shift: u32,
+}
+
+unsafe extern "C" {
+    /// Decode `eights` times 8 codes, leaving room for those of another row behind each four.
+    ///
+    /// # Safety
+    /// For each eight codes, which have `bits` bytes, words can be read at its start and `second` bytes behind. 8 words can
+    /// be written for each but the last, which has 6, word aligned. `eights > 0`.
+    fn elastiq_dsp_codes(w: *const i8, to: *mut u32, eights: usize, codes: *const Codes);
+
+    /// The same, codes being indices of `book`.
+    ///
+    /// # Safety
+    /// The same, and `book` has an entry for each code.
+    fn elastiq_dsp_book(
+        w: *const i8,
+        to: *mut u32,
+        eights: usize,
+        codes: *const Codes,
+        book: *const i16,
+    );
+}
+
+/// Four codes in `$v`: codes 0 and 2 to r12, codes 1 and 3 to `$v`.
+macro_rules! fields {
+    ($v:literal) => {
+        concat!(
+            "lsl r12, ",
+            $v,
+            ", r4\n",
+            "pkhbt ",
+            $v,
+            ", ",
+            $v,
+            ", r12\n",
+            "and r12, ",
+            $v,
+            ", r5\n",
+            "lsr ",
+            $v,
+            ", ",
+            $v,
+            ", r3\n",
+            "and ",
+            $v,
+            ", ",
+            $v,
+            ", r5",
+        )
+    };
+}
+
+/// Four weights from the codes in `$v`.
+macro_rules! linear {
+    ($v:literal) => {
+        concat!(
+            "ssub16 r12, r12, r7\n",
+            "ssub16 ",
+            $v,
+            ", ",
+            $v,
+            ", r7\n",
+            "strd r12, ",
+            $v,
+            ", [r1], #16",
+        )
+    };
+}
+
+function! {
+    "elastiq_dsp_codes",
+    "push {{r4-r11, lr}}",
+    "ldm r3, {{r3-r9}}",
+    "1:",
+    "ldr r10, [r0]",
+    "ldr r11, [r0, r8]",
+    "add r0, r0, r3",
+    "lsr r11, r11, r9",
+    "eor r10, r10, r6",
+    "eor r11, r11, r6",
+    fields!("r10"),
+    linear!("r10"),
+    fields!("r11"),
+    linear!("r11"),
+    "subs r2, #1",
+    "bne 1b",
+    "pop {{r4-r11, pc}}",
+}
+
+/// The entries of the codes in both halves of `$v`.
+macro_rules! entries {
+    ($v:literal) => {
+        concat!(
+            "uxth r7, ",
+            $v,
+            "\n",
+            "lsr ",
+            $v,
+            ", ",
+            $v,
+            ", #16\n",
+            "ldrh r7, [r6, r7, lsl #1]\n",
+            "ldrh ",
+            $v,
+            ", [r6, ",
+            $v,
+            ", lsl #1]\n",
+            "pkhbt ",
+            $v,
+            ", r7, ",
+            $v,
+            ", lsl #16",
+        )
+    };
+}
+
+function! {
+    "elastiq_dsp_book",
+    "push {{r4-r11, lr}}",
+    "ldm r3, {{r3-r9}}",
+    "ldr r6, [sp, #36]",
+    "1:",
+    "ldr r10, [r0]",
+    "ldr r11, [r0, r8]",
+    "add r0, r0, r3",
+    "lsr r11, r11, r9",
+    fields!("r10"),
+    entries!("r12"),
+    entries!("r10"),
+    "strd r12, r10, [r1], #16",
+    fields!("r11"),
+    entries!("r12"),
+    entries!("r11"),
+    "strd r12, r11, [r1], #16",
+    "subs r2, #1",
+    "bne 1b",
+    "pop {{r4-r11, pc}}",
 }
 
 /// Four codes of each of two columns.
@@ -415,21 +570,65 @@ fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
             // SAFETY: `bytes` has `fours` words and `to` four times as many but for the last two.
             unsafe { elastiq_dsp_load(bytes.as_ptr(), to.as_mut_ptr(), fours) };
         }
-        let (four, to) = (
-            last_four(bytes),
-            to.get_mut(fours * 4..).unwrap_or_default(),
-        );
+        let to = to.get_mut(fours * 4..).unwrap_or_default();
+        let four = last_four(bytes);
         if let ([a, b, ..], false) = (to, bytes.len().is_multiple_of(4)) {
             (*a, *b) = (sxtb16(four), sxtb16_odd(four));
         }
         return;
     }
-    weights.fours::<OPS>(row, |i, [w0, w1, w2, w3]| {
+    let done = eights::<OPS>(weights, row, to);
+    weights.slowly(row, done, &mut |i, [w0, w1, w2, w3]| {
         let pair = |a: i16, b: i16| low(a as u32, b as u32);
         if let Some([a, b]) = to.get_mut(i..).and_then(|to| to.first_chunk_mut()) {
             (*a, *b) = (pair(w0, w2), pair(w1, w3));
         }
     });
+}
+
+/// Decode as many eights of weights as there are whole words of codes for; how many weights that are.
+#[inline(never)]
+fn eights<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) -> usize {
+    let bits = usize::from(weights.bits);
+    let start = row.saturating_mul(weights.row_bytes());
+    let bytes = weights.bytes.get(start..).unwrap_or_default();
+    // The second word of an eight is read `bits / 2` bytes behind its start.
+    let whole = (bytes.len().checked_sub(4 + bits / 2)).and_then(|n| n.checked_div(bits));
+    let n = (weights.len / 8).min(whole.map_or(0, |n| n + 1));
+    if n == 0 || n * 8 - 2 > to.len() || weights.order != Order::Rows {
+        return 0;
+    }
+    let twice = |half: u32| half & 0xffff | half << 16;
+    let half = 1u32.wrapping_shl(u32::from(weights.bits) - 1);
+    let mut job = Codes {
+        bits: bits as u32,
+        lift: 16u32.wrapping_sub(2 * bits as u32),
+        mask: twice(half.wrapping_mul(2).wrapping_sub(1)),
+        flip: 0,
+        zero: 0,
+        second: bits as u32 / 2,
+        shift: bits as u32 % 2 * 4,
+    };
+    match weights.values {
+        Values::Codebook(book) => {
+            if OPS & OpSet::CODEBOOK == 0 || book.len() < 1 << bits {
+                return 0;
+            }
+            // SAFETY: words of codes and room for `n` eights, see above; every code is an index of `book`.
+            unsafe {
+                let book = book.as_ptr().cast();
+                elastiq_dsp_book(bytes.as_ptr(), to.as_mut_ptr(), n, &job, book);
+            }
+        }
+        _ => {
+            let four = |i: u32| half.wrapping_shl(i.wrapping_mul(bits as u32));
+            job.flip = four(0) | four(1) | four(2) | four(3);
+            job.zero = twice(half.wrapping_add(weights.zero(row) as u32));
+            // SAFETY: words of codes and room for `n` eights, see above.
+            unsafe { elastiq_dsp_codes(bytes.as_ptr(), to.as_mut_ptr(), n, &job) };
+        }
+    }
+    n * 8
 }
 
 /// The last, incomplete word of a column each.
