@@ -105,7 +105,7 @@ impl Backend {
                 plane: 1,
             },
             Backend::Helium => Layout {
-                cols: 3,
+                cols: 6,
                 rows: 4,
                 step: 16,
                 column: 0,

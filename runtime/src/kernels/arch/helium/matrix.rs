@@ -4,6 +4,7 @@ use super::tile::*;
 use crate::Backend;
 use crate::format::QuantRow;
 use crate::kernels::Requant;
+use crate::kernels::conv::Runs;
 use crate::kernels::dense::Dense;
 use crate::kernels::matrix::{Block, Columns, Tile};
 use crate::kernels::pieces::pieces_mut;
@@ -56,8 +57,8 @@ impl Tile for Helium {
 
     fn widen(_x: &Columns, _at: usize, _to: &mut [u32]) {}
 
-    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
-        copy(x, to, stride);
+    fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
+        gather_runs(image, step, n, runs, to, stride);
     }
 
     fn multiply(block: &Block, x: &Columns, _wide: &[u32], out: &mut [i8], stride: usize) {
@@ -98,7 +99,7 @@ pub(super) fn dense<const OPS: u32>(dense: &Dense, x: &[i8], y: &mut [i8]) -> bo
 
 /// Whether words of the rows can be loaded.
 pub(super) fn aligned(quant: &[QuantRow]) -> bool {
-    quant.as_ptr().addr() % 4 == 0
+    quant.as_ptr().addr().is_multiple_of(4)
 }
 
 /// Rows of weights, `stride` bytes apart.
@@ -124,120 +125,97 @@ fn product(
         n.checked_sub(1)?.checked_mul(step)?.checked_add(len)
     };
     let inside = |need: Option<usize>, have: usize| need.is_some_and(|need| need <= have);
-    let aligned = aligned(quant) && (w.narrow || w.bytes.as_ptr().addr() % 2 == 0);
+    let aligned = aligned(quant) && (w.narrow || w.bytes.as_ptr().addr().is_multiple_of(2));
     if k == 0
         || !aligned
         || !inside(reach(n, x.stride, k), x.bytes.len())
         || !inside(reach(rows, w.stride, bytes), w.bytes.len())
         || !inside(reach(n, stride, rows), out.len())
-        || (!w.narrow && w.stride % 2 != 0)
+        || (!w.narrow && !w.stride.is_multiple_of(2))
     {
         return false;
     }
+    let few = w.narrow && k <= VECTOR && n >= FEW && rq.shift == 0;
+    if rows < QUAD && !few {
+        single(w, x, quant, rq, out, stride);
+        return true;
+    }
     let vector = if w.narrow { VECTOR } else { VECTOR / 2 };
-    let job = Job::new(x, w.bytes.as_ptr(), w.stride, quant, rq, out, stride);
+    let columns = |first: usize| {
+        let at = |j: usize| first.wrapping_add(j).wrapping_mul(x.stride);
+        [0, 1, 2].map(|j| x.bytes.as_ptr().wrapping_add(at(j)))
+    };
+    let (from, y) = (w.bytes.as_ptr(), out.as_mut_ptr());
+    let mut job = Job {
+        x: columns(0),
+        x_stride: x.stride,
+        w: from,
+        w_stride: w.stride,
+        w_end: from,
+        k,
+        k_rest: k.saturating_sub(vector),
+        quant: quant.as_ptr().cast(),
+        quant_at: quant.as_ptr().cast(),
+        y,
+        y_stride: stride,
+        y_at: y,
+        n: n / FEW,
+        rows,
+        z: rq.z_y.into(),
+        shift: rq.shift.into(),
+        lo: [rq.lo.into(); 4],
+        hi: [rq.hi.into(); 4],
+    };
+    let (tile, column): (Assembly, Assembly) = match w.narrow {
+        true => (elastiq_mve_tile_i8, elastiq_mve_column_i8),
+        false => (elastiq_mve_tile_i16, elastiq_mve_column_i16),
+    };
     // SAFETY: checked above: `n` columns of `k` codes, `rows` rows of `k` weights, outputs `j * stride + r` for every
-    // column `j` and row `r`, and quantization rows and 16-bit weights are aligned.
+    // column `j` and row `r`, and quantization rows and 16-bit weights are aligned. Where a number is no multiple of
+    // what is computed at once, the last ones are computed again together with those before them, or column by
+    // column.
     unsafe {
-        if w.narrow && k <= VECTOR && n >= FEW && rq.shift == 0 {
-            let mut all = job.clone();
-            (all.n, all.rows) = (n / FEW, rows);
-            elastiq_mve_few(&mut all);
+        if few {
+            elastiq_mve_few(&mut job);
             if n % FEW > 0 {
-                let mut last = job.columns(n.wrapping_sub(FEW));
-                (last.n, last.rows) = (1, rows);
-                elastiq_mve_few(&mut last);
+                let first = n.wrapping_sub(FEW);
+                job.x = columns(first);
+                job.y = y.wrapping_add(first.wrapping_mul(stride));
+                job.n = 1;
+                elastiq_mve_few(&mut job);
             }
             return true;
         }
-        if rows < QUAD {
-            single(w, x, quant, rq, out, stride);
-            return true;
-        }
-        // Whole fours of rows; then, where some are left, the last four.
+        let tiles = if k >= vector { n / TILE } else { 0 };
+        let rest = n.wrapping_sub(tiles.wrapping_mul(TILE));
         let whole = rows & !(QUAD - 1);
-        let last = rows.wrapping_sub(QUAD);
-        for (row, count) in [(0, whole), (last, if whole < rows { QUAD } else { 0 })] {
-            if count == 0 {
-                continue;
-            }
-            let tiles = if k >= vector { n / TILE } else { 0 };
-            let done = tiles.wrapping_mul(TILE);
-            let mut tile = job.rows(row, count);
+        job.w_end = from.wrapping_add(whole.wrapping_mul(w.stride));
+        loop {
+            // Both leave the job at the next column.
             if tiles > 0 {
-                tile.n = tiles;
-                tile.k_rest = k.wrapping_sub(vector);
-                match w.narrow {
-                    true => elastiq_mve_tile_i8(&mut tile),
-                    false => elastiq_mve_tile_i16(&mut tile),
-                }
+                job.n = tiles;
+                tile(&mut job);
             }
-            if done < n {
-                let mut column = job.rows(row, count).columns(done);
-                column.n = n.wrapping_sub(done);
-                match w.narrow {
-                    true => elastiq_mve_column_i8(&mut column),
-                    false => elastiq_mve_column_i16(&mut column),
-                }
+            if rest > 0 {
+                job.n = rest;
+                column(&mut job);
             }
+            let end = from.wrapping_add(rows.wrapping_mul(w.stride));
+            if job.w_end == end {
+                return true;
+            }
+            let first = rows.wrapping_sub(QUAD);
+            job.x = columns(0);
+            job.w = from.wrapping_add(first.wrapping_mul(w.stride));
+            job.w_end = end;
+            job.quant = quant.as_ptr().wrapping_add(first).cast();
+            job.y = y.wrapping_add(first);
         }
     }
-    true
 }
 
-impl Job {
-    /// All columns and rows, but for their numbers.
-    fn new(
-        x: &Columns,
-        w: *const i8,
-        w_stride: usize,
-        quant: &[QuantRow],
-        rq: &Requant,
-        out: &mut [i8],
-        y_stride: usize,
-    ) -> Job {
-        Job {
-            x: [0usize, 1, 2].map(|j| x.bytes.as_ptr().wrapping_add(j.wrapping_mul(x.stride))),
-            x_stride: x.stride,
-            w,
-            w_stride,
-            w_end: w,
-            k: x.len,
-            k_rest: 0,
-            quant: quant.as_ptr().cast(),
-            quant_at: quant.as_ptr().cast(),
-            y: out.as_mut_ptr(),
-            y_stride,
-            y_at: out.as_mut_ptr(),
-            n: 0,
-            rows: 0,
-            z: rq.z_y.into(),
-            shift: rq.shift.into(),
-            lo: [rq.lo.into(); 4],
-            hi: [rq.hi.into(); 4],
-        }
-    }
-
-    /// From column `first` on.
-    fn columns(&self, first: usize) -> Job {
-        let mut job = self.clone();
-        job.x = job
-            .x
-            .map(|x| x.wrapping_add(first.wrapping_mul(self.x_stride)));
-        job.y = job.y.wrapping_add(first.wrapping_mul(self.y_stride));
-        job
-    }
-
-    /// Rows `first .. first + n`.
-    fn rows(&self, first: usize, n: usize) -> Job {
-        let mut job = self.clone();
-        job.w = job.w.wrapping_add(first.wrapping_mul(self.w_stride));
-        job.w_end = job.w.wrapping_add(n.wrapping_mul(self.w_stride));
-        job.quant = job.quant.wrapping_add(first.wrapping_mul(2));
-        job.y = job.y.wrapping_add(first);
-        job
-    }
-}
+/// What computes a [`Job`].
+type Assembly = unsafe extern "C" fn(*mut Job);
 
 /// [`product`] one by one, for less than four rows.
 fn single(w: &Rows, x: &Columns, quant: &[QuantRow], rq: &Requant, out: &mut [i8], stride: usize) {
@@ -285,7 +263,7 @@ pub(super) fn dot_i8(w: &[i8], x: &[i8], k: usize) -> i32 {
 
 /// The same with 16-bit weights, whose bytes `w` holds.
 pub(super) fn dot_i16(w: &[i8], x: &[i8], k: usize) -> i32 {
-    if k == 0 || w.len() / 2 < k || x.len() < k || w.as_ptr().addr() % 2 != 0 {
+    if k == 0 || w.len() / 2 < k || x.len() < k || !w.as_ptr().addr().is_multiple_of(2) {
         return 0;
     }
     let mut acc = 0;
@@ -309,41 +287,38 @@ pub(super) fn dot_i16(w: &[i8], x: &[i8], k: usize) -> i32 {
     acc
 }
 
-/// Copy column `j` of `x` to codes `j * stride ..` of `to`; nothing if they do not fit.
-fn copy(x: &Columns, to: &mut [i8], stride: usize) {
-    let Some(last) = x.n.checked_sub(1) else {
+/// Copy `runs` of `n` columns, `step` codes apart in `image` and `stride` codes apart in `to`; nothing if they do not
+/// fit.
+fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
+    let (Some(last), Some(last_run)) = (n.checked_sub(1), runs.count.checked_sub(1)) else {
         return;
     };
-    if last.wrapping_mul(x.stride).wrapping_add(x.len) > x.bytes.len()
-        || last.wrapping_mul(stride).wrapping_add(x.len) > to.len()
-    {
+    let read = last
+        .wrapping_mul(step)
+        .wrapping_add(last_run.wrapping_mul(runs.from_step))
+        .wrapping_add(runs.len);
+    let written = last
+        .wrapping_mul(stride)
+        .wrapping_add(last_run.wrapping_mul(runs.to_step))
+        .wrapping_add(runs.len);
+    let (Some(from), Some(to)) = (image.get(runs.start..), to.get_mut(runs.at..)) else {
+        return;
+    };
+    if read > from.len() || written > to.len() {
         return;
     }
-    // SAFETY: reads `len` bytes at `j * x.stride` and writes as many at `j * stride`, for `j < n`; checked above for
-    // the last one, and the products are below the lengths of slices.
-    unsafe {
-        asm!(
-            "2:",
-            "mov r12, {from}",
-            "mov r3, {to}",
-            "wlstp.8 lr, {len}, 4f",
-            "3:",
-            "vldrb.u8 q0, [r12], #16",
-            "vstrb.8 q0, [r3], #16",
-            "letp lr, 3b",
-            "4:",
-            "add {to}, {to}, {stride}",
-            "add {from}, {from}, {step}",
-            "subs {n}, {n}, #1",
-            "bne 2b",
-            to = inout(reg) to.as_mut_ptr() => _,
-            from = inout(reg) x.bytes.as_ptr() => _,
-            n = inout(reg) x.n => _,
-            len = in(reg) x.len,
-            stride = in(reg) stride,
-            step = in(reg) x.stride,
-            out("r3") _, out("r12") _, out("lr") _, out("d0") _, out("d1") _,
-            options(nostack),
-        );
-    }
+    let mut job = Gather {
+        from: from.as_ptr(),
+        to: to.as_mut_ptr(),
+        step,
+        stride,
+        n,
+        count: runs.count,
+        len: runs.len,
+        from_step: runs.from_step,
+        to_step: runs.to_step,
+    };
+    // SAFETY: reads and writes `len` bytes per column and run; the last of them are inside, as checked above, and all
+    // distances are those of a checked model, whose products do not leave 31 bits.
+    unsafe { elastiq_mve_gather(&mut job) }
 }

@@ -5,7 +5,6 @@
 //! [`Job`], which also takes what does not fit registers.
 
 /// Weight rows times columns.
-#[derive(Clone)]
 #[repr(C)]
 pub(super) struct Job {
     /// Columns in turn: up to three pointers that the assembly advances.
@@ -44,7 +43,29 @@ pub(super) struct Job {
     pub hi: [i32; 4],
 }
 
+/// Runs of codes for columns.
+#[repr(C)]
+pub(super) struct Gather {
+    pub from: *const i8,
+    pub to: *mut i8,
+    /// From one column to the next in the input.
+    pub step: usize,
+    /// From one column to the next.
+    pub stride: usize,
+    /// Columns, not 0.
+    pub n: usize,
+    /// Runs of a column, not 0.
+    pub count: usize,
+    /// Codes of a run.
+    pub len: usize,
+    /// From one run to the next in the input.
+    pub from_step: usize,
+    /// From one run to the next in the column.
+    pub to_step: usize,
+}
+
 unsafe extern "C" {
+    pub(super) fn elastiq_mve_gather(gather: *mut Gather);
     /// All rows (a multiple of four) times `3 * n` columns, 8-bit weights, `k >= 16`.
     pub(super) fn elastiq_mve_tile_i8(job: *mut Job);
     /// All rows (a multiple of four) times `3 * n` columns, 16-bit weights, `k >= 8`.
@@ -69,4 +90,8 @@ const _: () = {
     assert!(offset_of!(Job, rows) == 60 && offset_of!(Job, z) == 64);
     assert!(offset_of!(Job, shift) == 68 && offset_of!(Job, lo) == 72);
     assert!(offset_of!(Job, hi) == 88);
+    assert!(offset_of!(Gather, to) == 4 && offset_of!(Gather, step) == 8);
+    assert!(offset_of!(Gather, stride) == 12 && offset_of!(Gather, n) == 16);
+    assert!(offset_of!(Gather, count) == 20 && offset_of!(Gather, len) == 24);
+    assert!(offset_of!(Gather, from_step) == 28 && offset_of!(Gather, to_step) == 32);
 };

@@ -294,4 +294,62 @@
     str r0, [r12, #.LJOB_N]
     bne 1b
     elastiq_leave elastiq_mve_few
+
+@ Runs of columns: r0 from, r1 to, r2 step, r3 stride, r4 columns, r5 runs, r6 codes of a run, r7 and r8 from run to
+@ run. Runs of up to one vector are one load and one store.
+    .section .text.elastiq_mve_gather,"ax",%progbits
+    .global elastiq_mve_gather
+    .type elastiq_mve_gather,%function
+    .thumb_func
+    .p2align 2
+elastiq_mve_gather:
+    push {r4, r5, r6, r7, r8, r9, r10, lr}
+    ldm r0, {r0, r1, r2, r3, r4, r5, r6, r7, r8}
+    cmp r6, #16
+    bhi 3f
+    vctp.8 r6
+1:
+    mov r9, r0
+    mov r10, r1
+    dls lr, r5
+2:
+    vpstt
+    vldrbt.u8 q0, [r9]
+    vstrbt.8 q0, [r10]
+    add r9, r9, r7
+    add r10, r10, r8
+    le lr, 2b
+    add r0, r0, r2
+    add r1, r1, r3
+    subs r4, r4, #1
+    bne 1b
+    pop {r4, r5, r6, r7, r8, r9, r10, pc}
+3:
+    mul r12, r5, r7
+    sub r2, r2, r12
+    mul r12, r5, r8
+    sub r3, r3, r12
+4:
+    mov r12, r5
+5:
+    mov r9, r0
+    mov r10, r1
+    dlstp.8 lr, r6
+6:
+    vldrb.u8 q0, [r9], #16
+    vstrb.8 q0, [r10], #16
+    letp lr, 6b
+    add r0, r0, r7
+    add r1, r1, r8
+    subs r12, r12, #1
+    bne 5b
+    add r0, r0, r2
+    add r1, r1, r3
+    subs r4, r4, #1
+    bne 4b
+    pop {r4, r5, r6, r7, r8, r9, r10, pc}
+    .size elastiq_mve_gather, . - elastiq_mve_gather
+    .section .stack_sizes,"o",%progbits,elastiq_mve_gather
+    .long elastiq_mve_gather
+    .byte 32
     .text
