@@ -27,7 +27,7 @@ impl Need {
 /// What operator `op` wants on `backend`.
 pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
     let layout = backend.layout();
-    let [_, _, _, c] = net.tensors[op.in0].dims.map(|d| d as usize);
+    let [_, ih, iw, c] = net.tensors[op.in0].dims.map(|d| d as usize);
     let [_, oh, ow, m] = net.tensors[op.out].dims.map(|d| d as usize);
     let p = op.p.map(usize::from);
     match op.kind {
@@ -36,9 +36,15 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             let k = p[0] * p[1] * (c / groups);
             let direct = layout.direct && op.weights.is_plain();
             let (least, full) = if direct { (0, 0) } else { (1, m / groups) };
+            // Columns of one position are used where they are.
+            let point = p[..8] == [1, 1, 1, 1, 1, 1, 0, 0] && [ih, iw] == [oh, ow];
+            let unused = match point && layout.column == 0 {
+                true => layout.staging_len(k),
+                false => 0,
+            };
             Need {
-                least: layout.matrix_len(k, least),
-                full: layout.matrix_len(k, full),
+                least: layout.matrix_len(k, least) - unused,
+                full: layout.matrix_len(k, full) - unused,
             }
         }
         OpKind::Depthwise if backend == Backend::Helium => {

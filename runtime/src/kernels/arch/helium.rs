@@ -2,6 +2,8 @@
 //!
 //! Vectors of 16 codes; tails by predication, so that nothing behind a row or column is read.
 
+#[path = "helium/decode.rs"]
+mod decode;
 #[path = "helium/matrix.rs"]
 mod matrix;
 #[path = "helium/tile.rs"]
@@ -68,9 +70,9 @@ pub(crate) fn dense<const OPS: u32>(
     dense: &Dense,
     x: &[i8],
     y: &mut [i8],
-    _scratch: &mut [u32],
+    scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Helium && matrix::dense::<OPS>(dense, x, y)
+    backend == Backend::Helium && matrix::dense::<OPS>(dense, x, y, scratch)
 }
 
 /// Sum of two tensors of one shape; `y` holds the first.

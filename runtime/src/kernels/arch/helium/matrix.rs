@@ -1,5 +1,6 @@
 //! Products of weight rows and columns: bounds, and which assembly does which part.
 
+use super::decode;
 use super::tile::*;
 use crate::Backend;
 use crate::format::QuantRow;
@@ -29,26 +30,8 @@ impl Tile for Helium {
     fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]) {
         let words = const { Self::BACKEND.layout() }.row_len(weights.len) / 4;
         for (i, to) in pieces_mut(to, words).take(n).enumerate() {
-            let row = first.wrapping_add(i);
-            if weights.fits_i8() {
-                let bytes = to.as_mut_bytes();
-                weights.fours::<OPS>(row, |at, four| {
-                    if let Some(to) = bytes.get_mut(at..).and_then(|to| to.first_chunk_mut()) {
-                        *to = four.map(|w| w as u8);
-                    }
-                });
-            } else {
-                let mut to = to.as_mut_bytes();
-                weights.fours::<OPS>(row, |_, [a, b, c, d]| {
-                    let codes = u64::from(a as u16)
-                        | u64::from(b as u16) << 16
-                        | u64::from(c as u16) << 32
-                        | u64::from(d as u16) << 48;
-                    if let Some((head, rest)) = core::mem::take(&mut to).split_first_chunk_mut() {
-                        *head = codes.to_le_bytes();
-                        to = rest;
-                    }
-                });
+            if let Ok(to) = <[i8]>::mut_from_bytes(to.as_mut_bytes()) {
+                decode::row::<OPS>(weights, first.wrapping_add(i), to);
             }
         }
     }
@@ -79,22 +62,44 @@ impl Tile for Helium {
     }
 }
 
-/// Dense layer with plain weights.
-pub(super) fn dense<const OPS: u32>(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
-    let Some(w) = dense.weights.plain() else {
-        return false;
-    };
+/// Dense layer; `false` if scratch does not hold four decoded rows.
+pub(super) fn dense<const OPS: u32>(
+    dense: &Dense,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
+) -> bool {
     let (k, m) = (dense.k, dense.quant.len());
-    let rows = Rows {
-        bytes: w,
-        stride: k,
-        narrow: true,
-    };
     let n = x.len().checked_div(k).unwrap_or(0);
-    let Some(columns) = Columns::new(x, k, n, k) else {
+    let Some(x) = Columns::new(x, k, n, k) else {
         return false;
     };
-    product(&rows, &columns, dense.quant, &dense.rq, y, m)
+    if let Some(w) = dense.weights.plain() {
+        let rows = Rows {
+            bytes: w,
+            stride: k,
+            narrow: true,
+        };
+        return product(&rows, &x, dense.quant, &dense.rq, y, m);
+    }
+    let stride = const { Backend::Helium.layout() }.row_len(k);
+    let fit = (scratch.len() * 4).checked_div(stride).unwrap_or(0) & !(QUAD - 1);
+    if fit == 0 || !aligned(dense.quant) {
+        return false;
+    }
+    let mut row = 0;
+    for quant in dense.quant.chunks(fit) {
+        Helium::load::<OPS>(&dense.weights, row, quant.len(), scratch);
+        let rows = Rows {
+            bytes: <[i8]>::ref_from_bytes(scratch.as_bytes()).unwrap_or_default(),
+            stride,
+            narrow: dense.weights.fits_i8(),
+        };
+        let y = y.get_mut(row..).unwrap_or_default();
+        product(&rows, &x, quant, &dense.rq, y, m);
+        row = row.wrapping_add(quant.len());
+    }
+    true
 }
 
 /// Whether words of the rows can be loaded.

@@ -5,6 +5,7 @@
 //! therefore stored once for each line that may be the first. Lines lie along the longer axis of the output. Padding
 //! is `z_x` in scratch.
 
+use super::decode;
 use super::matrix::aligned;
 use crate::Windows;
 use crate::format::QuantRow;
@@ -144,7 +145,10 @@ pub(super) fn depthwise<const OPS: u32>(
     // Offsets of the channels of a group have 16 bits; the asserted lengths are those of a checked model.
     let images = v.input.wrapping_mul(in_line);
     let outputs = v.output.wrapping_mul(out_line);
+    // Decoded taps of all channels pass through the lines.
+    let spare = block.wrapping_mul(w.pitch) >= c || d.weights.plain().is_some();
     if block < QUAD
+        || !spare
         || w.pitch > usize::from(u16::MAX) / GROUP
         || !aligned(d.quant)
         || d.quant.len() != c
@@ -194,7 +198,7 @@ impl Run<'_> {
         let Some((taps, lines)) = scratch.split_at_mut_checked(taps_len) else {
             return;
         };
-        self.taps::<OPS>(channel, n, taps);
+        self.taps::<OPS>(channel, n, taps, lines);
         let z_x = self.d.z_x as i8;
         let Some(lines) = lines.get_mut(..n.wrapping_mul(self.w.pitch)) else {
             return;
@@ -248,53 +252,51 @@ impl Run<'_> {
         }
     }
 
-    /// Taps of channels `channel .. channel + n`: for every line that may be first, a vector per channel.
-    fn taps<const OPS: u32>(&self, channel: usize, n: usize, to: &mut [i8]) {
-        let (kernel, turn) = (self.across.kernel, n.wrapping_mul(Windows::VECTOR));
+    /// Taps of channels `channel .. channel + n`: for every line that may be first, a vector per channel. What
+    /// `spare` holds does not matter.
+    fn taps<const OPS: u32>(&self, channel: usize, n: usize, to: &mut [i8], spare: &mut [i8]) {
         to.fill(0);
-        for (first, to) in pieces_mut(to, turn).enumerate() {
-            for a in 0..kernel {
-                let at = first.wrapping_add(a);
-                let at = if at < kernel {
-                    at
-                } else {
-                    at.wrapping_sub(kernel)
-                };
-                let to = to.get_mut(at..).unwrap_or_default();
-                let tap = a.wrapping_mul(self.across.tap);
-                match self.d.weights.plain() {
-                    Some(w) => {
-                        let from = tap.wrapping_mul(self.d.m).wrapping_add(channel);
-                        spread(
-                            w.get(from..).unwrap_or_default(),
-                            [self.along.tap.wrapping_mul(self.d.m), GROUP],
-                            [self.along.kernel, n],
-                            to,
-                            kernel,
-                            Windows::VECTOR,
-                        );
-                    }
-                    None => self.decode::<OPS>(tap, channel, to),
-                }
+        let (across, along, m) = (&self.across, &self.along, self.d.m);
+        for a in 0..across.kernel {
+            let tap = a.wrapping_mul(across.tap);
+            if let Some(w) = self.d.weights.plain() {
+                let from = tap.wrapping_mul(m).wrapping_add(channel);
+                let from = w.get(from..).unwrap_or_default();
+                self.tap(from, along.tap.wrapping_mul(m), along.kernel, a, 0, n, to);
+                continue;
+            }
+            for t in 0..along.kernel {
+                let tap = tap.wrapping_add(t.wrapping_mul(along.tap));
+                decode::row::<OPS>(&self.d.weights, tap, spare);
+                let from = spare.get(channel..).unwrap_or_default();
+                self.tap(from, 0, 1, a, t, n, to);
             }
         }
     }
 
-    /// Taps `tap ..` along the lines to `to`, the same for all widths.
-    #[inline(never)]
-    fn decode<const OPS: u32>(&self, tap: usize, channel: usize, to: &mut [i8]) {
-        for t in 0..self.along.kernel {
-            let tap = tap.wrapping_add(t.wrapping_mul(self.along.tap));
-            let at = t.wrapping_mul(self.across.kernel);
-            self.d.weights.fours::<OPS>(tap, |o, four| {
-                for (j, w) in four.into_iter().enumerate() {
-                    let lane = o.wrapping_add(j).wrapping_sub(channel);
-                    let lane = lane.wrapping_mul(Windows::VECTOR).wrapping_add(at);
-                    if let Some(to) = to.get_mut(lane) {
-                        *to = w as i8;
-                    }
-                }
-            });
+    /// Put `count` taps of line `a`, from tap `t` of the line on, where they belong in each turn.
+    #[allow(clippy::too_many_arguments, reason = "places on both sides")]
+    fn tap(
+        &self,
+        from: &[i8],
+        step: usize,
+        count: usize,
+        a: usize,
+        t: usize,
+        n: usize,
+        to: &mut [i8],
+    ) {
+        let kernel = self.across.kernel;
+        for (first, to) in pieces_mut(to, n.wrapping_mul(Windows::VECTOR)).enumerate() {
+            let at = first.wrapping_add(a);
+            let at = if at < kernel {
+                at
+            } else {
+                at.wrapping_sub(kernel)
+            };
+            let at = at.wrapping_add(t.wrapping_mul(kernel));
+            let to = to.get_mut(at..).unwrap_or_default();
+            spread(from, [step, GROUP], [count, n], to, kernel, Windows::VECTOR);
         }
     }
 
