@@ -274,6 +274,8 @@ pub struct Windows {
     pub across: usize,
     /// Bytes of the lines of a channel.
     pub pitch: usize,
+    /// Taps have 16 bits: low bytes of all channels, then high bytes.
+    pub wide: bool,
 }
 
 impl Windows {
@@ -282,11 +284,12 @@ impl Windows {
     /// Channels that scratch should hold at least, if there are as many.
     pub const CHANNELS: usize = 8;
 
-    /// For windows that fit; all arguments are `[vertical, horizontal]`.
+    /// For windows that fit; all arguments but the last are `[vertical, horizontal]`.
     pub const fn new(
         kernel: [usize; 2],
         stride: [usize; 2],
         output: [usize; 2],
+        wide: bool,
     ) -> Option<Windows> {
         let ([kv, kh], [sv, sh], [ov, oh]) = (kernel, stride, output);
         if kv.saturating_mul(kh) > Self::VECTOR {
@@ -305,12 +308,18 @@ impl Windows {
             vertical: ov > oh,
             across,
             pitch,
+            wide,
         })
     }
 
     /// Bytes of the taps of a channel.
     pub const fn taps_len(&self) -> usize {
-        self.across.saturating_mul(Self::VECTOR)
+        let vector = if self.wide {
+            2 * Self::VECTOR
+        } else {
+            Self::VECTOR
+        };
+        self.across.saturating_mul(vector)
     }
 
     /// Bytes of scratch for `channels` channels.

@@ -43,6 +43,11 @@ impl Codes {
     pub fn is_plain(&self) -> bool {
         self.bits == 8 && self.book.is_empty() && self.zeros == [0]
     }
+
+    /// Whether all weights fit 8 bits.
+    pub fn fits_i8(&self) -> bool {
+        self.is_plain() || self.bits < 8 && self.book.is_empty()
+    }
 }
 
 /// Codes of the weights before biases and multipliers are known.

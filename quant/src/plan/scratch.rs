@@ -48,7 +48,8 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             }
         }
         OpKind::Depthwise if backend == Backend::Helium => {
-            match Windows::new([p[0], p[1]], [p[2], p[3]], [oh, ow]) {
+            let wide = !op.weights.fits_i8();
+            match Windows::new([p[0], p[1]], [p[2], p[3]], [oh, ow], wide) {
                 Some(windows) if [p[4], p[5], c] == [1, 1, m] => Need {
                     least: windows.len(c.min(Windows::CHANNELS)),
                     full: windows.len(c),

@@ -10,7 +10,8 @@ use super::matrix::aligned;
 use crate::Windows;
 use crate::format::QuantRow;
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::pieces::{pieces, pieces_mut};
+use crate::kernels::pieces::{every_mut, pieces, pieces_mut};
+use crate::kernels::weights::Values;
 use crate::kernels::window::Axis;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -61,6 +62,8 @@ struct Line {
     /// Clamp bounds in every lane.
     lo: [i32; 4],
     hi: [i32; 4],
+    /// High bytes of 16-bit taps.
+    high: *const i8,
 }
 
 unsafe extern "C" {
@@ -70,6 +73,8 @@ unsafe extern "C" {
     /// `step == 6`, no shift, bounds -128 and 127.
     fn elastiq_mve_line_6(line: *mut Line);
     fn elastiq_mve_line(line: *mut Line);
+    /// 16-bit taps: low bytes, as signed numbers, in `taps`, the rest in `high`.
+    fn elastiq_mve_line_wide(line: *mut Line);
 }
 
 // What `windows.s` takes for granted.
@@ -85,6 +90,7 @@ const _: () = {
     assert!(offset_of!(Line, y_step) == 28 && offset_of!(Line, n) == 32);
     assert!(offset_of!(Line, z) == 36 && offset_of!(Line, shift) == 40);
     assert!(offset_of!(Line, lo) == 44 && offset_of!(Line, hi) == 60);
+    assert!(offset_of!(Line, high) == 76);
 };
 
 /// An axis of input and output.
@@ -111,16 +117,23 @@ pub(super) fn depthwise<const OPS: u32>(
     scratch: &mut [u32],
 ) -> bool {
     let (v, h, c) = (d.window.v, d.window.h, d.window.c);
-    if (d.multiplier, v.dilation, h.dilation) != (1, 1, 1) || c < QUAD || !d.weights.fits_i8() {
+    if (d.multiplier, v.dilation, h.dilation) != (1, 1, 1) || c < QUAD {
         return false;
     }
     let Some(w) = Windows::new(
         [v.kernel, h.kernel],
         [v.stride(), h.stride()],
         [v.output, h.output],
+        !d.weights.fits_i8(),
     ) else {
         return false;
     };
+    // The high byte of a tap is an `i8`.
+    if let Values::Codebook(book) = d.weights.values
+        && book.iter().any(|w| w.get() > i16::MAX - 0x80)
+    {
+        return false;
+    }
     let (in_line, out_line) = (h.input.wrapping_mul(c), h.output.wrapping_mul(c));
     let side = |axis: &Axis, x, y, tap| Side {
         input: axis.input,
@@ -146,9 +159,13 @@ pub(super) fn depthwise<const OPS: u32>(
     let images = v.input.wrapping_mul(in_line);
     let outputs = v.output.wrapping_mul(out_line);
     // Decoded taps of all channels pass through the lines.
-    let spare = block.wrapping_mul(w.pitch) >= c || d.weights.plain().is_some();
+    let need = match (d.weights.plain(), w.wide) {
+        (Some(_), _) => 0,
+        (None, false) => c,
+        (None, true) => c.wrapping_mul(2),
+    };
     if block < QUAD
-        || !spare
+        || block.wrapping_mul(w.pitch) < need
         || w.pitch > usize::from(u16::MAX) / GROUP
         || !aligned(d.quant)
         || d.quant.len() != c
@@ -247,15 +264,25 @@ impl Run<'_> {
             // The slot after the newest line holds the oldest.
             let at = o.wrapping_mul(across.y).wrapping_add(channel);
             let quant = self.d.quant.get(channel..).unwrap_or_default();
-            let taps = taps.get(slot.wrapping_mul(turn)..).unwrap_or_default();
-            self.outputs(n, taps, lines, quant, y.get_mut(at..).unwrap_or_default());
+            let first = slot.wrapping_mul(turn);
+            let high = match self.w.wide {
+                true => turn.wrapping_mul(across.kernel).wrapping_add(first),
+                false => first,
+            };
+            let taps = [first, high].map(|at| taps.get(at..).unwrap_or_default());
+            let y = y.get_mut(at..).unwrap_or_default();
+            self.outputs(n, taps, lines, quant, y);
         }
     }
 
-    /// Taps of channels `channel .. channel + n`: for every line that may be first, a vector per channel. What
-    /// `spare` holds does not matter.
+    /// Taps of channels `channel .. channel + n`: for every line that may be first, a vector per channel; behind them
+    /// the high bytes. What `spare` holds does not matter.
     fn taps<const OPS: u32>(&self, channel: usize, n: usize, to: &mut [i8], spare: &mut [i8]) {
         to.fill(0);
+        let low_len = n
+            .wrapping_mul(self.across.kernel)
+            .wrapping_mul(Windows::VECTOR);
+        let (to, high) = to.split_at_mut_checked(low_len).unwrap_or_default();
         let (across, along, m) = (&self.across, &self.along, self.d.m);
         for a in 0..across.kernel {
             let tap = a.wrapping_mul(across.tap);
@@ -268,8 +295,38 @@ impl Run<'_> {
             for t in 0..along.kernel {
                 let tap = tap.wrapping_add(t.wrapping_mul(along.tap));
                 decode::row::<OPS>(&self.d.weights, tap, spare);
+                if self.w.wide {
+                    let from = spare.get(channel.wrapping_mul(2)..).unwrap_or_default();
+                    self.halves(from, a, t, n, to, high);
+                    continue;
+                }
                 let from = spare.get(channel..).unwrap_or_default();
                 self.tap(from, 0, 1, a, t, n, to);
+            }
+        }
+    }
+
+    /// [`Run::tap`] for one tap of 16 bits.
+    fn halves(&self, from: &[i8], a: usize, t: usize, n: usize, to: &mut [i8], high: &mut [i8]) {
+        let kernel = self.across.kernel;
+        for first in 0..kernel {
+            let at = first.wrapping_add(a);
+            let at = if at < kernel {
+                at
+            } else {
+                at.wrapping_sub(kernel)
+            };
+            let at = at.wrapping_add(t.wrapping_mul(kernel));
+            let turn = first.wrapping_mul(n).wrapping_mul(Windows::VECTOR);
+            let at = turn.wrapping_add(at);
+            let low = every_mut(to.get_mut(at..).unwrap_or_default(), Windows::VECTOR);
+            let high = every_mut(high.get_mut(at..).unwrap_or_default(), Windows::VECTOR);
+            for ((low, high), w) in low.zip(high).zip(pieces(from, 2)).take(n) {
+                if let [l, h] = w {
+                    *low = *l;
+                    // What is left of the weight less the signed low byte.
+                    *high = h.wrapping_add(i8::from(*l < 0));
+                }
             }
         }
     }
@@ -300,14 +357,22 @@ impl Run<'_> {
         }
     }
 
-    /// A line of outputs of `n` channels, at least four.
-    fn outputs(&self, n: usize, taps: &[i8], lines: &[i8], quant: &[QuantRow], y: &mut [i8]) {
+    /// A line of outputs of `n` channels, at least four, with their taps and high bytes of taps.
+    fn outputs(
+        &self,
+        n: usize,
+        [taps, high]: [&[i8]; 2],
+        lines: &[i8],
+        quant: &[QuantRow],
+        y: &mut [i8],
+    ) {
         let (along, rq) = (&self.along, &self.d.rq);
         let step = along.stride.wrapping_mul(self.across.kernel);
         let last = along.output.wrapping_sub(1);
         let fits = last.wrapping_mul(step).wrapping_add(Windows::VECTOR) <= self.w.pitch
             && lines.len() >= n.wrapping_mul(self.w.pitch)
             && taps.len() >= n.wrapping_mul(Windows::VECTOR)
+            && high.len() >= n.wrapping_mul(Windows::VECTOR)
             && quant.len() >= n
             && y.len() >= last.wrapping_mul(along.y).wrapping_add(n)
             && n >= QUAD
@@ -329,9 +394,11 @@ impl Run<'_> {
             shift: rq.shift.into(),
             lo: [rq.lo.into(); 4],
             hi: [rq.hi.into(); 4],
+            high: high.as_ptr(),
         };
         let all = (rq.shift, rq.lo, rq.hi) == (0, i8::MIN, i8::MAX);
         let run = match (all, step) {
+            _ if self.w.wide => elastiq_mve_line_wide,
             (true, 3) => elastiq_mve_line_3,
             (true, 6) => elastiq_mve_line_6,
             _ => elastiq_mve_line,
@@ -345,6 +412,9 @@ impl Run<'_> {
                 let skip = n.wrapping_sub(QUAD);
                 job.windows = lines.as_ptr().wrapping_add(skip.wrapping_mul(self.w.pitch));
                 job.taps = taps
+                    .as_ptr()
+                    .wrapping_add(skip.wrapping_mul(Windows::VECTOR));
+                job.high = high
                     .as_ptr()
                     .wrapping_add(skip.wrapping_mul(Windows::VECTOR));
                 job.quant = quant.as_ptr().wrapping_add(skip).cast();

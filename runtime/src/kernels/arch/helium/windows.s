@@ -68,6 +68,7 @@
     .set .LLINE_SHIFT, 40
     .set .LLINE_LO, 44
     .set .LLINE_HI, 60
+    .set .LLINE_HIGH, 76
 
 @ Four channels at a time: begin of the four.
 .macro elastiq_line_enter name
@@ -97,10 +98,13 @@
 .endm
 
 @ End of the four.
-.macro elastiq_line_leave name
+.macro elastiq_line_leave name, y_step=r3
     vstrb.32 q7, [r1]
-    add r1, r1, r3
+    add r1, r1, \y_step
     le lr, 2b
+    ldr r0, [r12, #.LLINE_HIGH]
+    adds r0, r0, #64
+    str r0, [r12, #.LLINE_HIGH]
     ldr r1, [r12, #.LLINE_Y]
     adds r1, r1, #4
     ldr r0, [r12, #.LLINE_QUADS]
@@ -134,6 +138,22 @@
     elastiq_line elastiq_mve_line_3, 3
     elastiq_line elastiq_mve_line_6, 6
 
+@ Requantization of the sums in r0, r2, r4, r6.
+.macro elastiq_line_requantize
+    vmov q7[2], q7[0], r0, r4
+    ldr r7, [r12, #.LLINE_SHIFT]
+    vmov q7[3], q7[1], r2, r6
+    vadd.i32 q7, q7, q4
+    vshl.s32 q7, r7
+    add r7, r12, #.LLINE_LO
+    vrmulh.s32 q7, q7, q5
+    vldrw.u32 q6, [r7]
+    vadd.i32 q7, q7, r5
+    vmax.s32 q7, q7, q6
+    vldrw.u32 q6, [r7, #16]
+    vmin.s32 q7, q7, q6
+.endm
+
     elastiq_line_enter elastiq_mve_line
     ldr r7, [r12, #.LLINE_STEP]
     vldrb.u8 q6, [r8]
@@ -148,17 +168,38 @@
     vldrb.u8 q6, [r11]
     add r11, r11, r7
     vmladav.s8 r6, q3, q6
-    vmov q7[2], q7[0], r0, r4
-    ldr r7, [r12, #.LLINE_SHIFT]
-    vmov q7[3], q7[1], r2, r6
-    vadd.i32 q7, q7, q4
-    vshl.s32 q7, r7
-    add r7, r12, #.LLINE_LO
-    vrmulh.s32 q7, q7, q5
-    vldrw.u32 q6, [r7]
-    vadd.i32 q7, q7, r5
-    vmax.s32 q7, q7, q6
-    vldrw.u32 q6, [r7, #16]
-    vmin.s32 q7, q7, q6
+    elastiq_line_requantize
     elastiq_line_leave elastiq_mve_line
+
+@ High bytes of the taps are multiplied first.
+    elastiq_line_enter elastiq_mve_line_wide
+    ldr r7, [r12, #.LLINE_STEP]
+    ldr r3, [r12, #.LLINE_HIGH]
+    vldrb.u8 q6, [r8]
+    vldrb.u8 q7, [r3, #0]
+    add r8, r8, r7
+    vmladav.s8 r0, q7, q6
+    lsls r0, r0, #8
+    vmladava.s8 r0, q0, q6
+    vldrb.u8 q6, [r9]
+    vldrb.u8 q7, [r3, #16]
+    add r9, r9, r7
+    vmladav.s8 r2, q7, q6
+    lsls r2, r2, #8
+    vmladava.s8 r2, q1, q6
+    vldrb.u8 q6, [r10]
+    vldrb.u8 q7, [r3, #32]
+    add r10, r10, r7
+    vmladav.s8 r4, q7, q6
+    lsls r4, r4, #8
+    vmladava.s8 r4, q2, q6
+    vldrb.u8 q6, [r11]
+    vldrb.u8 q7, [r3, #48]
+    add r11, r11, r7
+    vmladav.s8 r6, q7, q6
+    lsls r6, r6, #8
+    vmladava.s8 r6, q3, q6
+    elastiq_line_requantize
+    ldr r7, [r12, #.LLINE_Y_STEP]
+    elastiq_line_leave elastiq_mve_line_wide, r7
     .text
