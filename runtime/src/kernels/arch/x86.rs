@@ -69,21 +69,21 @@ fn level(backend: Backend) -> Level {
 /// They are not generic themselves and decode all weight codings, so that they are compiled in this crate, once.
 macro_rules! for_lanes {
     ($kernel:ident: $params:ty, $wide:ident, $vnni:ident, $avx2:ident) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,bmi2")]
         #[inline(never)]
         fn $vnni(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.
             unsafe { $kernel::$kernel::<Vnni>(params, x, y, &mut Work::new()) }
         }
 
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,bmi2")]
         #[inline(never)]
         fn $wide(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.
             unsafe { $kernel::$kernel::<VnniWide>(params, x, y, &mut Work::new()) }
         }
 
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,bmi2")]
         #[inline(never)]
         fn $avx2(params: &$params, x: &[i8], y: &mut [i8]) -> bool {
             // SAFETY: this function has the features of the lanes.

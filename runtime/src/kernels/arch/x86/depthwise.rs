@@ -126,7 +126,7 @@ pub(super) unsafe fn depthwise<L: Lanes>(
 #[inline(always)]
 unsafe fn pack<L: Lanes>(kernel: &Depthwise, plan: &Plan, work: &mut Work) {
     let (v, h, m, lanes) = (&kernel.window.v, &kernel.window.h, kernel.m, plan.lanes);
-    let pitch = m.next_multiple_of(8);
+    let pitch = m.next_multiple_of(16);
     // SAFETY: `terms + 2` rows of `lanes` words and the padding fit the weights. Five rows of at most `PADDING / 4`
     // decoded weights fit the inputs.
     unsafe {

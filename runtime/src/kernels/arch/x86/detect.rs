@@ -9,9 +9,9 @@ use core::sync::atomic::{AtomicU8, Ordering};
 pub(super) enum Level {
     /// Neither of the others.
     None = 1,
-    /// AVX2.
+    /// AVX2 and BMI2.
     Avx2 = 2,
-    /// AVX2 and AVX-512 F, BW, DQ, VL and VNNI.
+    /// These and AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni = 3,
 }
 
@@ -47,8 +47,8 @@ fn detect() -> Level {
     // SAFETY: XGETBV exists where OSXSAVE is set.
     let state = unsafe { enabled() };
     let seven = leaf(7);
-    // The operating system keeps XMM and YMM; the processor has AVX2.
-    if !all(state, &[1, 2]) || !all(seven.ebx, &[5]) {
+    // The operating system keeps XMM and YMM; the processor has AVX2 and BMI2.
+    if !all(state, &[1, 2]) || !all(seven.ebx, &[5, 8]) {
         return Level::None;
     }
     // It keeps mask registers and both parts of ZMM as well; F, DQ, BW, VL, and VNNI.
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_standard_library() {
-        let avx2 = std::is_x86_feature_detected!("avx2");
+        let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi2");
         let vnni = avx2
             && std::is_x86_feature_detected!("avx512f")
             && std::is_x86_feature_detected!("avx512bw")
