@@ -75,6 +75,10 @@ impl Coding {
                 };
                 zeros.extend((0..n).map(|_| zero(rng)));
             }
+            // Backends may take a codebook of 8-bit entries another way.
+            Values::Codebook if rng.below(2) == 0 => {
+                book.extend((0..2 * half).map(|_| i16::from(rng.code())));
+            }
             Values::Codebook => book.extend((0..2 * half).map(|_| rng.entry())),
         }
         let channel = |i: usize| {

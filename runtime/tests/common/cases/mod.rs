@@ -16,7 +16,9 @@ use geometry::{Geometry, geometry};
 use proptest::prelude::*;
 
 /// Most multiply-accumulates of a case, so that thousands of cases take seconds.
-const WORK_LIMIT: usize = 60_000;
+fn work_limit() -> impl Strategy<Value = usize> {
+    prop_oneof![19 => Just(60_000), 1 => Just(400_000)]
+}
 
 /// How codes are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -539,61 +541,72 @@ fn place() -> impl Strategy<Value = Place> {
         .prop_map(|(odd, scratch_first)| Place { odd, scratch_first })
 }
 
-/// Numbers of channels: few, any, and whole vectors.
+/// Numbers of channels: few, any, whole vectors, and more than a buffer may hold.
 fn channels() -> impl Strategy<Value = usize> {
-    prop_oneof![1..=9usize, 1..=70usize, (1..=17usize).prop_map(|n| 4 * n)]
+    prop_oneof![
+        8 => 1..=9usize,
+        8 => 1..=70usize,
+        8 => (1..=17usize).prop_map(|n| 4 * n),
+        1 => 71..=600usize,
+    ]
 }
 
 fn conv() -> impl Strategy<Value = Op> {
     let groups = prop_oneof![3 => Just(1usize), 1 => 2..=4usize];
-    (geometry(3), groups, channels(), channels(), coding()).prop_map(
-        |(g, groups, cg, mg, coding)| {
-            let k = g.taps() * cg;
-            let mg = mg.min((WORK_LIMIT / (groups * k)).max(1));
-            Op::Conv {
-                g: g.within(groups * mg * k, WORK_LIMIT),
-                groups,
-                cg,
-                mg,
-                coding,
-            }
-        },
-    )
-}
-
-fn depthwise() -> impl Strategy<Value = Op> {
-    let multiplier = prop_oneof![3 => Just(1usize), 1 => 2..=4usize];
-    (geometry(1), channels(), multiplier, coding()).prop_map(|(g, c, multiplier, coding)| {
-        Op::Depthwise {
-            g: g.within(c * multiplier * g.taps(), WORK_LIMIT),
-            c,
-            multiplier,
+    let sizes = (groups, channels(), channels());
+    (geometry(3), sizes, coding(), work_limit()).prop_map(|(g, (groups, cg, mg), coding, limit)| {
+        let k = g.taps() * cg;
+        let mg = mg.min((limit / (groups * k)).max(1));
+        Op::Conv {
+            g: g.within(groups * mg * k, limit),
+            groups,
+            cg,
+            mg,
             coding,
         }
     })
 }
 
+fn depthwise() -> impl Strategy<Value = Op> {
+    let multiplier = prop_oneof![3 => Just(1usize), 1 => 2..=4usize];
+    (geometry(1), channels(), multiplier, coding(), work_limit()).prop_map(
+        |(g, c, multiplier, coding, limit)| Op::Depthwise {
+            g: g.within(c * multiplier * g.taps(), limit),
+            c,
+            multiplier,
+            coding,
+        },
+    )
+}
+
 fn dense() -> impl Strategy<Value = Op> {
-    let k = prop_oneof![1..=9usize, 1..=300usize, (1..=75usize).prop_map(|n| 4 * n)];
+    let k = prop_oneof![
+        8 => 1..=9usize,
+        8 => 1..=300usize,
+        8 => (1..=75usize).prop_map(|n| 4 * n),
+        1 => 301..=9000usize,
+    ];
     let rows = prop_oneof![Just([1; 3]), prop::array::uniform3(1..=3usize)];
-    (rows, k, channels(), coding()).prop_map(|(rows, k, m, coding)| {
-        let m = m.min((WORK_LIMIT / (k * rows.iter().product::<usize>())).max(1));
+    (rows, k, channels(), coding(), work_limit()).prop_map(|(rows, k, m, coding, limit)| {
+        let m = m.min((limit / (k * rows.iter().product::<usize>())).max(1));
         Op::Dense { rows, k, m, coding }
     })
 }
 
 fn max_pool() -> impl Strategy<Value = Op> {
-    (geometry(0), channels()).prop_map(|(g, c)| Op::MaxPool {
-        g: g.within(c * g.taps(), WORK_LIMIT),
+    (geometry(0), channels(), work_limit()).prop_map(|(g, c, limit)| Op::MaxPool {
+        g: g.within(c * g.taps(), limit),
         c,
     })
 }
 
 fn avg_pool() -> impl Strategy<Value = Op> {
-    (geometry(1), channels(), any::<bool>()).prop_map(|(g, c, count_pad)| Op::AvgPool {
-        g: g.within(c * g.taps(), WORK_LIMIT),
-        c,
-        count_pad,
+    (geometry(1), channels(), any::<bool>(), work_limit()).prop_map(|(g, c, count_pad, limit)| {
+        Op::AvgPool {
+            g: g.within(c * g.taps(), limit),
+            c,
+            count_pad,
+        }
     })
 }
 
