@@ -210,7 +210,7 @@ fn every_kernel_of_every_core_gives_the_bytes_of_the_definition() {
                         result = check(core, trees(core, &mut runner, n));
                     }
                     match result {
-                        Ok(()) => println!("{:<6}{:>8} operators, every byte", core.name, count()),
+                        Ok(()) => println!("{:<10}{:>7} operators, every byte", core.name, count()),
                         Err(problem) => problems.lock().unwrap().push(problem),
                     }
                 }
