@@ -19,7 +19,7 @@ use crate::Backend;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::{Requant, matrix, planes};
+use crate::kernels::{Requant, planes};
 
 /// The fastest backend of this program on this machine.
 #[inline(always)]
@@ -41,9 +41,7 @@ pub(crate) fn conv<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Dsp
-        && matrix::conv::<tile::Dsp, OPS>(conv, x, y, scratch)
-        && bounded(&conv.rq, y)
+    backend == Backend::Dsp && tile::conv::<OPS>(conv, x, y, scratch) && bounded(&conv.rq, y)
 }
 
 /// Depthwise convolution.

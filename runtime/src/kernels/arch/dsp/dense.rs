@@ -6,7 +6,6 @@ use crate::format::QuantRow;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::dot::dot;
-use crate::kernels::matrix;
 use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::weights::{Order, Values};
 use crate::kernels::window::{Axis, Window};
@@ -398,5 +397,5 @@ fn as_conv<const OPS: u32>(
         quant: dense.quant,
         rq: dense.rq,
     };
-    matrix::conv::<tile::Dsp, OPS>(&conv, x, y, scratch)
+    tile::conv::<OPS>(&conv, x, y, scratch)
 }

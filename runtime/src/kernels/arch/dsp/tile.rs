@@ -7,8 +7,8 @@ use super::ops::{function, low, sxtb16, sxtb16_odd};
 use crate::Backend;
 use crate::OpSet;
 use crate::format::QuantRow;
-use crate::kernels::conv::Runs;
-use crate::kernels::matrix::{Block, Columns, Tile};
+use crate::kernels::conv::{Conv, Runs};
+use crate::kernels::matrix::{self, Block, Columns, Tile};
 use crate::kernels::pieces::pieces_mut;
 use crate::kernels::weights::{Order, Values, Weights};
 
@@ -393,6 +393,17 @@ function! {
     "subs r2, #1",
     "bne 1b",
     "bx lr",
+}
+
+/// Convolution, and dense layers as one.
+#[inline(never)]
+pub(super) fn conv<const OPS: u32>(
+    conv: &Conv,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [u32],
+) -> bool {
+    matrix::conv::<Dsp, OPS>(conv, x, y, scratch)
 }
 
 impl Tile for Dsp {
