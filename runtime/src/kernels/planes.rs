@@ -32,6 +32,27 @@ pub(crate) trait Lines {
         spread(x, step, n, channels, to, line);
     }
 
+    /// [`Lines::spread`] for `lines` lines, `steps[0]` codes apart in `x` and `pitch` in `to`; `steps[1]` is that between
+    /// positions.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "two grids")]
+    fn spread_lines(
+        x: &[i8],
+        steps: [usize; 2],
+        lines: usize,
+        n: usize,
+        channels: usize,
+        to: &mut [Self::Code],
+        pitch: usize,
+        line: usize,
+    ) {
+        for l in 0..lines {
+            let x = x.get(l.wrapping_mul(steps[0])..).unwrap_or_default();
+            let to = to.get_mut(l.wrapping_mul(pitch)..).unwrap_or_default();
+            Self::spread(x, steps[1], n, channels, to, line);
+        }
+    }
+
     /// All outputs of one channel:
     /// `y[l * next + i * step] = requant(bias + Σ_a Σ_t taps[a * row + t] · codes[(l * stride[0] + a) * pitch +
     /// i * stride[1] + t])`.
@@ -262,12 +283,30 @@ impl Run<'_> {
                 .wrapping_sub(1)
                 .wrapping_mul(across.stride)
                 .wrapping_add(across.kernel);
-            for (l, to) in pieces_mut(codes, pitch).enumerate().take(end).skip(kept) {
-                let at = start.wrapping_add(l).wrapping_sub(across.pad);
-                match at < across.input {
-                    true => self.line::<T>(x, at.wrapping_mul(across.x), channel, n, to),
-                    false => to.fill(self.padding::<T>()),
-                }
+            // Lines that are not padding.
+            let first = across.pad.saturating_sub(start).max(kept).min(end);
+            let behind = (across.input.wrapping_add(across.pad)).saturating_sub(start);
+            let behind = behind.max(first).min(end);
+            for l in (kept..first).chain(behind..end) {
+                let to = codes.get_mut(l.wrapping_mul(pitch)..).unwrap_or_default();
+                let to = to.get_mut(..pitch).unwrap_or_default();
+                to.fill(self.padding::<T>());
+            }
+            if first < behind {
+                let at = start.wrapping_add(first).wrapping_sub(across.pad);
+                let to = codes.get_mut(first.wrapping_mul(pitch)..);
+                let to = to.and_then(|to| to.get_mut(along.pad..));
+                let x = x.get(at.wrapping_mul(across.x).wrapping_add(channel)..);
+                T::spread_lines(
+                    x.unwrap_or_default(),
+                    [across.x, along.x],
+                    behind.wrapping_sub(first),
+                    along.input.min(self.line.saturating_sub(along.pad)),
+                    n,
+                    to.unwrap_or_default(),
+                    pitch,
+                    self.line,
+                );
             }
             for j in 0..n {
                 let first = j.wrapping_mul(self.taps_len());
@@ -307,16 +346,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-
-    /// Spread a line of the input that begins at `start`.
-    #[inline(always)]
-    fn line<T: Lines>(&self, x: &[i8], start: usize, channel: usize, n: usize, to: &mut [T::Code]) {
-        let along = &self.along;
-        let positions = along.input.min(self.line.saturating_sub(along.pad));
-        let x = x.get(start.wrapping_add(channel)..).unwrap_or_default();
-        let to = to.get_mut(along.pad..).unwrap_or_default();
-        T::spread(x, along.x, positions, n, to, self.line);
     }
 }
 

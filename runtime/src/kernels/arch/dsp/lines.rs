@@ -2,7 +2,7 @@
 
 use super::ops::{function, requant, smlad};
 use crate::Backend;
-use crate::kernels::planes::{Lines, Plane, spread};
+use crate::kernels::planes::{Lines, Plane};
 
 pub(super) struct Dsp;
 
@@ -175,22 +175,44 @@ macro_rules! lines {
 lines!("elastiq_dsp_lines1", 1);
 lines!("elastiq_dsp_lines2", 2);
 
+/// Parameters of the spreading loop, in the order in which it loads them. Distances are in bytes.
+#[repr(C)]
+struct Spread {
+    /// Moved on by the loop, as are `to` and `lines`.
+    x: *const i8,
+    /// From one position to the next.
+    step: usize,
+    to: *mut i16,
+    /// From one channel to the next.
+    line: usize,
+    positions: usize,
+    lines: usize,
+    /// From one line of the input to the next.
+    x_line: usize,
+    /// From one line of codes to the next.
+    pitch: usize,
+}
+
 unsafe extern "C" {
-    /// `to[j * line + i] = x[i * step + j]` for 4 channels `j` and two positions `i` at a time; `line` in bytes.
+    /// Codes of 4 channels to lines of 16 bits.
     ///
     /// # Safety
-    /// The codes at `x` can be read for `2 * pairs` positions, and those at `to` written. `pairs > 0`.
-    fn elastiq_dsp_spread(x: *const i8, step: usize, to: *mut i16, line: usize, pairs: usize);
+    /// The codes at `x` can be read, and those at `to` written, for all positions of all lines; there is one at least.
+    fn elastiq_dsp_spread(job: *mut Spread);
 }
 
 function! {
     "elastiq_dsp_spread",
-    "push {{r4-r11, lr}}",
-    "ldr r4, [sp, #36]",
+    "push {{r0, r4-r11, lr}}",
+    "1:",
+    "ldr r4, [sp]",
+    "ldm r4, {{r0-r4}}",
     "add r12, r2, r3",
     "add lr, r12, r3",
     "add r3, lr, r3",
-    "1:",
+    "lsrs r4, r4, #1",
+    "beq 3f",
+    "2:",
     "ldr r6, [r0]",
     "ldr r8, [r0, r1]",
     "add r0, r0, r1, lsl #1",
@@ -207,8 +229,35 @@ function! {
     "str r7, [lr], #4",
     "str r8, [r3], #4",
     "subs r4, #1",
+    "bne 2b",
+    "3:",
+    "ldr r11, [sp]",
+    "ldr r4, [r11, #16]",
+    "lsls r4, r4, #31",
+    "beq 4f",
+    // A position more.
+    "ldr r6, [r0]",
+    "sxtb16 r5, r6",
+    "sxtb16 r6, r6, ror #8",
+    "strh r5, [r2]",
+    "strh r6, [r12]",
+    "lsrs r5, r5, #16",
+    "lsrs r6, r6, #16",
+    "strh r5, [lr]",
+    "strh r6, [r3]",
+    "4:",
+    "ldrd r4, r5, [r11, #20]",
+    "ldr r6, [r11, #28]",
+    "ldr r0, [r11]",
+    "ldr r2, [r11, #8]",
+    "add r0, r0, r5",
+    "add r2, r2, r6",
+    "str r0, [r11]",
+    "str r2, [r11, #8]",
+    "subs r4, #1",
+    "str r4, [r11, #20]",
     "bne 1b",
-    "pop {{r4-r11, pc}}",
+    "pop {{r0, r4-r11, pc}}",
 }
 
 impl Lines for Dsp {
@@ -216,29 +265,41 @@ impl Lines for Dsp {
     type Code = i16;
 
     #[inline(always)]
-    fn spread(x: &[i8], step: usize, n: usize, channels: usize, to: &mut [i16], line: usize) {
-        let even = n & !1;
-        let reach = even
-            .saturating_sub(1)
-            .saturating_mul(step)
-            .saturating_add(4);
-        let last = line.saturating_mul(3).saturating_add(even);
-        if channels == 4 && even > 0 && reach <= x.len() && last <= to.len() {
-            // SAFETY: `x` and `to` reach as far as `even` positions of four channels, see above.
-            unsafe { elastiq_dsp_spread(x.as_ptr(), step, to.as_mut_ptr(), line * 2, even / 2) };
-            if n > even {
-                let x = x.get(even.wrapping_mul(step)..).unwrap_or_default();
-                spread(
-                    x,
-                    step,
-                    1,
-                    channels,
-                    to.get_mut(even..).unwrap_or_default(),
-                    line,
-                );
-            }
-        } else {
-            spread(x, step, n, channels, to, line);
+    fn spread_lines(
+        x: &[i8],
+        steps: [usize; 2],
+        lines: usize,
+        n: usize,
+        channels: usize,
+        to: &mut [i16],
+        pitch: usize,
+        line: usize,
+    ) {
+        let [across, along] = steps;
+        let last = |count: usize, step: usize| count.saturating_sub(1).saturating_mul(step);
+        let reach = last(lines, across).saturating_add(last(n, along));
+        let end = last(lines, pitch).saturating_add(last(4, line));
+        let inside = reach.saturating_add(4) <= x.len() && end.saturating_add(n) <= to.len();
+        if channels == 4 && inside && lines.min(n) > 0 {
+            let mut job = Spread {
+                x: x.as_ptr(),
+                step: along,
+                to: to.as_mut_ptr(),
+                line: line * 2,
+                positions: n,
+                lines,
+                x_line: across,
+                pitch: pitch * 2,
+            };
+            // SAFETY: `x` has four codes at the last position of the last line, `to` all positions of the last line of
+            // the last channel, see above.
+            unsafe { elastiq_dsp_spread(&mut job) };
+            return;
+        }
+        for l in 0..lines {
+            let x = x.get(l.saturating_mul(across)..).unwrap_or_default();
+            let to = to.get_mut(l.saturating_mul(pitch)..).unwrap_or_default();
+            Self::spread(x, along, n, channels, to, line);
         }
     }
 
