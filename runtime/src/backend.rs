@@ -22,9 +22,9 @@ pub enum Backend {
     Neon = 6,
     /// AArch64 Advanced SIMD with the dot product extension.
     NeonDot = 7,
-    /// x86-64 with AVX2.
+    /// x86-64 with AVX2 and BMI2. Takes no scratch, but up to 160 KiB of stack.
     Avx2 = 8,
-    /// x86-64 with AVX-512 VNNI.
+    /// x86-64 with AVX-512 VNNI. Takes no scratch, but up to 160 KiB of stack.
     Avx512Vnni = 9,
 }
 
