@@ -82,7 +82,7 @@ macro_rules! pair_step {
 }
 
 function! {
-    "elastiq_dsp_pairs",
+    "elastiq_dsp_pairs", frame 96,
     "push {{r4-r11, lr}}",
     "sub sp, sp, #60",
     "ldm r0!, {{r2-r12}}",
@@ -201,7 +201,7 @@ macro_rules! row_step {
 }
 
 function! {
-    "elastiq_dsp_rows",
+    "elastiq_dsp_rows", frame 36,
     "push {{r4-r11, lr}}",
     "mov r12, #0",
     "mov lr, #0",

@@ -24,7 +24,7 @@ unsafe extern "C" {
 }
 
 function! {
-    "elastiq_dsp_add",
+    "elastiq_dsp_add", frame 32,
     "push {{r4-r10, lr}}",
     "ldm r3, {{r3-r5}}",
     "mov.w r10, #0x80808080",

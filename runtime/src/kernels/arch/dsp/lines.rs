@@ -94,7 +94,7 @@ macro_rules! pair {
 macro_rules! lines {
     ($name:literal, $stride:tt) => {
         function! {
-            $name,
+            $name, frame 96,
             "push {{r4-r11, lr}}",
             "sub sp, sp, #60",
             "ldm r0!, {{r1-r8}}",
@@ -202,7 +202,7 @@ unsafe extern "C" {
 }
 
 function! {
-    "elastiq_dsp_spread",
+    "elastiq_dsp_spread", frame 40,
     "push {{r0, r4-r11, lr}}",
     "1:",
     "ldr r4, [sp]",

@@ -3,9 +3,10 @@
 use crate::kernels::Requant;
 use core::arch::asm;
 
-/// A function in assembly, in a section of its own: its name, then its lines.
+/// A function in assembly, in a section of its own: its name, the bytes of stack that it uses (fewer than 128), and
+/// its lines.
 macro_rules! function {
-    ($name:expr, $($line:expr),+ $(,)?) => {
+    ($name:expr, frame $frame:literal, $($line:expr),+ $(,)?) => {
         core::arch::global_asm!(
             concat!(".pushsection .text.", $name, ",\"ax\",%progbits"),
             ".syntax unified",
@@ -18,6 +19,11 @@ macro_rules! function {
             ".thumb_func",
             concat!($name, ":"),
             $($line,)+
+            concat!(".size ", $name, ", . - ", $name),
+            // What the compiler writes for its own functions.
+            concat!(".section .stack_sizes,\"o\",%progbits,", $name),
+            concat!(".long ", $name),
+            concat!(".byte ", $frame),
             ".popsection",
         );
     };

@@ -43,7 +43,7 @@ unsafe extern "C" {
 }
 
 function! {
-    "elastiq_dsp_tile",
+    "elastiq_dsp_tile", frame 72,
     "push {{r4-r11, lr}}",
     "sub sp, sp, #36",
     "ldm r0!, {{r4-r12}}",
@@ -244,7 +244,7 @@ macro_rules! linear {
 }
 
 function! {
-    "elastiq_dsp_codes",
+    "elastiq_dsp_codes", frame 36,
     "push {{r4-r11, lr}}",
     "ldm r3, {{r3-r9}}",
     "1:",
@@ -291,7 +291,7 @@ macro_rules! entries {
 }
 
 function! {
-    "elastiq_dsp_book",
+    "elastiq_dsp_book", frame 36,
     "push {{r4-r11, lr}}",
     "ldm r3, {{r3-r9}}",
     "ldr r6, [sp, #36]",
@@ -327,7 +327,7 @@ macro_rules! widen {
 }
 
 function! {
-    "elastiq_dsp_widen",
+    "elastiq_dsp_widen", frame 32,
     "push {{r4-r10, lr}}",
     "ldrd r8, r9, [sp, #32]",
     "ldr r10, [sp, #40]",
@@ -352,7 +352,7 @@ function! {
 }
 
 function! {
-    "elastiq_dsp_gather",
+    "elastiq_dsp_gather", frame 24,
     "push {{r4-r8, lr}}",
     "ldrd r4, r5, [sp, #24]",
     "1:",
@@ -384,7 +384,7 @@ function! {
 }
 
 function! {
-    "elastiq_dsp_load",
+    "elastiq_dsp_load", frame 0,
     "1:",
     "ldr r3, [r0], #4",
     "sxtb16 r12, r3",
