@@ -12,6 +12,7 @@ use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, compile_gr
 use elastiq_quant::import;
 use elastiq_quant::ir::Graph;
 use elastiq_quant::lower::format::{Formats, WeightFormat};
+use elastiq_quant::pack::without_meta;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,9 @@ pub struct CompileArgs {
     /// Recorded runs that travel in the artifact
     #[arg(long, value_name = "N", default_value_t = 1)]
     self_test: usize,
+    /// Leave out names and layouts that only host tools read, for firmware; `eval` needs them
+    #[arg(long)]
+    no_meta: bool,
     /// Artifact to write
     #[arg(short, long, value_name = "FILE.eqm")]
     output: PathBuf,
@@ -108,7 +112,11 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
         (None, Some((lo, hi))) => Samples::synthetic(&graph, n, 0, lo, hi),
         (None, None) => return Err(Failure::input("--calib or --calib-random is needed")),
     };
-    let compiled = compile_model(&args.model, graph, &samples, &options)?;
+    let mut compiled = compile_model(&args.model, graph, &samples, &options)?;
+    if args.no_meta {
+        compiled.bytes = without_meta(&compiled.bytes).map_err(|e| Failure::at(&args.model, e))?;
+        compiled.report.file_bytes = compiled.bytes.len();
+    }
     write_file(&args.output, &compiled.bytes)?;
     if args.json {
         return print_json(&compiled.report);

@@ -3,6 +3,31 @@
 use crate::common::{self, Folder, Ran, elastiq, json, keys};
 use crate::refusals::compile;
 
+/// Without META the artifact is smaller, runs and gives the same bytes; what needs the layouts is refused.
+#[test]
+fn artifacts_without_meta_run() {
+    let folder = Folder::new();
+    let compile = [
+        &compile("cancer.onnx", "train.npz")[..],
+        &["--no-meta", "--json"],
+    ]
+    .concat();
+    let bare = json(&folder, &compile);
+    assert_eq!(bare["file_bytes"], folder.read("new.eqm").len());
+    let sections = |file: &str| {
+        let inspect = json(&folder, &["inspect", file, "--json"]);
+        assert_eq!(inspect["self_test"]["passed"], 1, "{inspect}");
+        inspect["sections"].as_array().map(Vec::len)
+    };
+    assert_eq!(sections("new.eqm").map(|n| n + 1), sections("cancer.eqm"));
+    assert!(folder.read("new.eqm").len() + 500 < folder.read("cancer.eqm").len());
+    let bench = json(&folder, &["bench", "new.eqm", "--json"]);
+    assert_eq!(bench["matches_host"], true);
+    let Ran { code, err, .. } = elastiq(&folder, &["eval", "new.eqm", "--data", "test.npz"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("new.eqm") && err.contains("META"), "{err}");
+}
+
 #[test]
 fn json_is_one_object_with_stable_keys() {
     let folder = Folder::new();
