@@ -4,6 +4,8 @@
 
 #[path = "helium/decode.rs"]
 mod decode;
+#[path = "helium/elementwise.rs"]
+mod elementwise;
 #[path = "helium/matrix.rs"]
 mod matrix;
 #[path = "helium/tile.rs"]
@@ -77,12 +79,12 @@ pub(crate) fn dense<const OPS: u32>(
 
 /// Sum of two tensors of one shape; `y` holds the first.
 #[inline(always)]
-pub(crate) fn add(_backend: Backend, _add: &Add, _x2: &[i8], _y: &mut [i8]) -> bool {
-    false
+pub(crate) fn add(backend: Backend, add: &Add, x2: &[i8], y: &mut [i8]) -> bool {
+    backend == Backend::Helium && elementwise::add(add, x2, y)
 }
 
 /// `y[i] = max(y[i], x[i])`.
 #[inline(always)]
-pub(crate) fn max(_backend: Backend, _x: &[i8], _y: &mut [i8]) -> bool {
-    false
+pub(crate) fn max(backend: Backend, x: &[i8], y: &mut [i8]) -> bool {
+    backend == Backend::Helium && elementwise::max(x, y)
 }
