@@ -165,6 +165,7 @@ impl Tile for Rv32 {
         );
     }
 
+    #[inline(always)]
     fn widen(x: &Columns, at: usize, to: &mut [u32]) {
         let last = x.n.wrapping_sub(1);
         let to = to.get_mut(at.wrapping_mul(TILE / 2)..).unwrap_or_default();
@@ -209,6 +210,7 @@ impl Tile for Rv32 {
         }
     }
 
+    #[inline(always)]
     fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
         let (k, rows) = (block.k, block.quant.len());
         let len = Self::BACKEND.layout().padded(k);
