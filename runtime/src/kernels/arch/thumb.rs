@@ -22,7 +22,7 @@ use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matrix::{self, Block, Columns, Tile};
-use crate::kernels::pieces::{every, pieces, pieces_mut};
+use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::planes::{self, Plane};
 use crate::kernels::weights::Weights;
 use crate::spec;
@@ -30,7 +30,7 @@ use crate::{Backend, PLANE_CHANNELS};
 use lines::Lines;
 use pairs::{load, pair};
 use rows::{Rows, rows};
-use tile::{Tiles, tiles};
+use tile::{Tiles, tiles, wide_tiles};
 
 /// Rows and columns of a tile.
 const TILE: usize = 2;
@@ -204,22 +204,10 @@ impl Tile for Thumb {
         if !fits || rows == 0 {
             return;
         }
-        if !block.narrow {
-            for (i, row) in block.decoded.chunks(len.max(1)).enumerate() {
-                for r in 0..TILE {
-                    let Some(q) = block.quant.get(i * TILE + r) else {
-                        return;
-                    };
-                    for j in 0..x.n {
-                        let acc = dot(row.get(r..), wide.get(j..), q.bias.get());
-                        if let Some(out) = out.get_mut(j * stride + i * TILE + r) {
-                            *out = block.rq.apply(acc, q.mult.get());
-                        }
-                    }
-                }
-            }
-            return;
-        }
+        let run = match block.narrow {
+            true => tiles,
+            false => wide_tiles,
+        };
         // A missing column repeats the first.
         let y = out.as_mut_ptr();
         let mut arguments = Tiles {
@@ -229,7 +217,7 @@ impl Tile for Thumb {
             quant: block.quant.as_ptr().cast(),
             y: [y, y.wrapping_add(last * stride)],
             count: rows / TILE,
-            pairs: len / 2,
+            excess: if block.narrow { (len / 2) as i32 } else { 0 },
             shift: block.rq.shift.into(),
             z_y: block.rq.z_y.into(),
             lo: block.rq.lo.into(),
@@ -238,7 +226,7 @@ impl Tile for Thumb {
         if arguments.count > 0 {
             // SAFETY: columns, outputs, weights and rows of `quant` are inside of their slices (`fits`), words are
             // aligned: scratch consists of words, `quant` was looked at. `len` is a multiple of 4 codes.
-            unsafe { tiles(&mut arguments) };
+            unsafe { run(&mut arguments) };
         }
         if rows.is_multiple_of(TILE) {
             return;
@@ -254,7 +242,7 @@ impl Tile for Thumb {
         arguments.count = 1;
         // SAFETY: as above, with a whole tile of outputs and `quant` on the stack. The tiles before advanced the
         // weights to the last tile, which scratch holds whole.
-        unsafe { tiles(&mut arguments) };
+        unsafe { run(&mut arguments) };
         for (j, [y, _]) in y.iter().enumerate().take(x.n) {
             if let Some(out) = out.get_mut(j * stride + rows - 1) {
                 *out = *y;
@@ -325,15 +313,4 @@ impl planes::Lines for Thumb {
         // SAFETY: what is read of `codes` and written to `y` is inside of them (`fits`).
         unsafe { run(&arguments) };
     }
-}
-
-/// `acc + Σ w[i] · x[i]` over every other word, for weights of 16 bits.
-fn dot(w: Option<&[u32]>, x: Option<&[u32]>, acc: i32) -> i32 {
-    let words = |words| every(words, TILE);
-    let (w, x) = (words(w.unwrap_or_default()), words(x.unwrap_or_default()));
-    w.zip(x).fold(acc, |acc, (w, x)| {
-        let (x1, x0) = (i32::from(*x as i16), (x.wrapping_add(0x8000) as i32) >> 16);
-        acc.wrapping_add(i32::from(*w as i16).wrapping_mul(x0))
-            .wrapping_add((*w as i32 >> 16).wrapping_mul(x1))
-    })
 }

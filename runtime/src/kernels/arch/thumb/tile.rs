@@ -17,8 +17,8 @@ pub(super) struct Tiles {
     pub y: [*mut i8; 2],
     /// Tiles of two rows, at least 1; counted down.
     pub count: usize,
-    /// Pairs of codes.
-    pub pairs: usize,
+    /// Added to every bias: the number of pairs, or 0 for [`wide_tiles`].
+    pub excess: i32,
     pub shift: i32,
     pub z_y: i32,
     pub lo: i32,
@@ -29,6 +29,10 @@ unsafe extern "C" {
     /// `y[j][r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for two columns and `2 * count` rows.
     #[link_name = "elastiq_thumb_tiles"]
     pub(super) fn tiles(arguments: *mut Tiles);
+
+    /// The same for weights of 16 bits.
+    #[link_name = "elastiq_thumb_wide_tiles"]
+    pub(super) fn wide_tiles(arguments: *mut Tiles);
 
     /// Pair the codes of two columns: `to[i] = [x0[2 i + 1] + x0[2 i] · 2^16, the same of x1]` for `len` codes, a
     /// multiple of 2 and not 0.
@@ -55,6 +59,37 @@ global_asm!(
     "elastiq_thumb_product 10, 4, 3",
     "elastiq_thumb_product 11, 5, 3",
     ".endm",
+    ".macro elastiq_thumb_wide_products",
+    "movs r6, r2",
+    "muls r6, r4, r6",
+    "add r8, r8, r6",
+    "muls r2, r5, r2",
+    "add r9, r9, r2",
+    "muls r4, r3, r4",
+    "add r10, r10, r4",
+    "muls r5, r3, r5",
+    "add r11, r11, r5",
+    ".endm",
+    ".macro elastiq_thumb_wide_pair",
+    "ldm r0!, {{r2, r3}}",
+    "ldm r1!, {{r4, r5}}",
+    "sxth r2, r2",
+    "sxth r3, r3",
+    "asrs r4, r4, #16",
+    "asrs r5, r5, #16",
+    "elastiq_thumb_wide_products",
+    "subs r0, #8",
+    "subs r1, #8",
+    "ldm r0!, {{r2, r3}}",
+    "ldm r1!, {{r4, r5}}",
+    "add r2, r2, r12",
+    "add r3, r3, r12",
+    "asrs r2, r2, #16",
+    "asrs r3, r3, #16",
+    "sxth r4, r4",
+    "sxth r5, r5",
+    "elastiq_thumb_wide_products",
+    ".endm",
 );
 #[cfg(elastiq_armv7m)]
 global_asm!(
@@ -71,9 +106,32 @@ global_asm!(
     "elastiq_thumb_product 10, 4, 3",
     "elastiq_thumb_product 11, 5, 3",
     ".endm",
+    ".macro elastiq_thumb_wide_pair",
+    "ldm r0!, {{r2, r3}}",
+    "ldm r1!, {{r4, r5}}",
+    "sxth r6, r2",
+    "asr lr, r4, #16",
+    "mla r8, lr, r6, r8",
+    "asr lr, r5, #16",
+    "mla r9, lr, r6, r9",
+    "sxth r6, r3",
+    "mla r11, lr, r6, r11",
+    "asr lr, r4, #16",
+    "mla r10, lr, r6, r10",
+    "sxth r4, r4",
+    "sxth r5, r5",
+    "add r2, r2, r12",
+    "add r3, r3, r12",
+    "asrs r2, r2, #16",
+    "asrs r3, r3, #16",
+    "mla r8, r4, r2, r8",
+    "mla r9, r5, r2, r9",
+    "mla r10, r4, r3, r10",
+    "mla r11, r5, r3, r11",
+    ".endm",
 );
 
-// r0 columns, r1 weights up to r7; accumulators r8, r9 (rows of column 0), r10, r11 (of column 1); r12 = -2^15. On the
+// r0 columns, r1 weights up to r7; accumulators r8, r9 (rows of column 0), r10, r11 (of column 1); r12 = -2^15 (2^15 for wide weights). On the
 // stack: arguments, y[0], y[1].
 global_asm!(
     ".macro elastiq_thumb_row at, acc0, acc1",
@@ -91,12 +149,13 @@ global_asm!(
     "mov r\\acc, r0",
     ".endr",
     ".endm",
-    ".section .text.elastiq_thumb_tiles,\"ax\",%progbits",
-    ".globl elastiq_thumb_tiles",
-    ".type elastiq_thumb_tiles, %function",
+    ".macro elastiq_thumb_function name, kind, wide",
+    ".section .text.\\name,\"ax\",%progbits",
+    ".globl \\name",
+    ".type \\name, %function",
     ".p2align 2",
     ".thumb_func",
-    "elastiq_thumb_tiles:",
+    "\\name:",
     "push {{r4-r7, lr}}",
     "mov r4, r8",
     "mov r5, r9",
@@ -110,14 +169,21 @@ global_asm!(
     "ldr r2, [r6, #20]",
     "str r1, [sp, #4]",
     "str r2, [sp, #8]",
+    ".if \\wide == 0",
     "movs r1, #1",
     "lsls r1, r1, #15",
     "rsbs r1, r1, #0",
     "mov r12, r1",
+    ".endif",
     // Next two rows; r6 points to the arguments.
     "10:",
+    ".if \\wide",
+    "movs r1, #1",
+    "lsls r1, r1, #15",
+    "mov r12, r1",
+    ".endif",
     "ldr r5, [r6, #12]", // quant
-    "ldr r4, [r6, #28]", // pairs
+    "ldr r4, [r6, #28]", // excess
     "ldr r2, [r5, #0]",
     "ldr r3, [r5, #8]",
     "adds r2, r2, r4",
@@ -134,19 +200,31 @@ global_asm!(
     "lsls r2, r2, #28", // The last bit shifted out stands for two pairs.
     "bcs 12f",
     "11:",
-    "elastiq_thumb_pair",
-    "elastiq_thumb_pair",
+    "elastiq_thumb_\\kind",
+    "elastiq_thumb_\\kind",
     "12:",
-    "elastiq_thumb_pair",
-    "elastiq_thumb_pair",
+    "elastiq_thumb_\\kind",
+    "elastiq_thumb_\\kind",
     "cmp r1, r7",
+    ".if \\wide",
+    "beq 17f",
+    "b 11b",
+    "17:",
+    ".else",
     "bne 11b",
+    ".endif",
     "ldr r2, [sp]",
     "ldr r1, [r2, #32]", // shift
     "cmp r1, #0",
     "beq 13f",
     "b 14f",
     "13:",
+    ".if \\wide",
+    "movs r3, #1",
+    "lsls r3, r3, #15",
+    "rsbs r3, r3, #0",
+    "mov r12, r3",
+    ".endif",
     "ldr r3, [r2, #36]", // z_y
     "adds r3, r3, #elastiq_thumb_excess",
     "mov lr, r3",
@@ -185,7 +263,10 @@ global_asm!(
     "mov r10, r6",
     "mov r11, r7",
     "pop {{r4-r7, pc}}",
-    ".size elastiq_thumb_tiles, . - elastiq_thumb_tiles",
+    ".size \\name, . - \\name",
+    ".endm",
+    "elastiq_thumb_function elastiq_thumb_tiles, pair, 0",
+    "elastiq_thumb_function elastiq_thumb_wide_tiles, wide_pair, 1",
     //
     ".macro elastiq_thumb_codes",
     "ldrsb r4, [r0, r3]",
@@ -222,6 +303,8 @@ global_asm!(
     ".size elastiq_thumb_pairs, . - elastiq_thumb_pairs",
     ".purgem elastiq_thumb_product",
     ".purgem elastiq_thumb_pair",
+    ".purgem elastiq_thumb_wide_pair",
+    ".purgem elastiq_thumb_function",
     ".purgem elastiq_thumb_scale",
     ".purgem elastiq_thumb_multiplier",
     ".purgem elastiq_thumb_store",
