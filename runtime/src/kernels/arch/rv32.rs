@@ -125,11 +125,61 @@ pub(crate) fn dense<const OPS: u32>(
 /// Sum of two tensors of one shape; `y` holds the first.
 #[inline(always)]
 pub(crate) fn add(backend: Backend, add: &Add, x2: &[i8], y: &mut [i8]) -> bool {
-    let (a, b, c, s, lo, hi) = (add.a, add.b, add.c, add.s, add.lo, add.hi);
-    for (y, x2) in y.iter_mut().zip(x2) {
-        *y = spec::add(*y, *x2, a, b, c, s, lo, hi);
+    if backend != Backend::Rv32 || x2.len() != y.len() {
+        return false;
     }
-    backend == Backend::Rv32
+    let (fours, rest) = y.as_chunks_mut::<4>();
+    let (x2_fours, x2_rest) = x2.as_chunks::<4>();
+    add_fours(add, x2_fours, fours);
+    for (y, x2) in rest.iter_mut().zip(x2_rest) {
+        *y = spec::add(*y, *x2, add.a, add.b, add.c, add.s, add.lo, add.hi);
+    }
+    true
+}
+
+/// [`add()`] for as many elements as both have.
+#[inline(always)]
+fn add_fours(add: &Add, x2: &[[i8; 4]], y: &mut [[i8; 4]]) {
+    let n = x2.len().min(y.len());
+    if n == 0 {
+        return;
+    }
+    let y = y.as_mut_ptr();
+    // SAFETY: reads and writes the first `n` elements of slices that have as many; `s` is below 32.
+    unsafe {
+        asm!(
+            "2:",
+            ".irp i, 0, 1, 2, 3",
+            "lb {t}, \\i({y})",
+            "lb {u}, \\i({x})",
+            "mul {t}, {t}, {a}",
+            "mul {u}, {u}, {b}",
+            "add {t}, {t}, {c}",
+            "add {t}, {t}, {u}",
+            "sra {t}, {t}, {s}",
+            "bge {t}, {lo}, 3f",
+            "mv {t}, {lo}",
+            "3: bge {hi}, {t}, 4f",
+            "mv {t}, {hi}",
+            "4: sb {t}, \\i({y})",
+            ".endr",
+            "addi {x}, {x}, 4",
+            "addi {y}, {y}, 4",
+            "bne {y}, {end}, 2b",
+            x = inout(reg) x2.as_ptr() => _,
+            y = inout(reg) y => _,
+            end = in(reg) y.wrapping_add(n),
+            a = in(reg) i32::from(add.a),
+            b = in(reg) i32::from(add.b),
+            c = in(reg) add.c,
+            s = in(reg) u32::from(add.s),
+            lo = in(reg) i32::from(add.lo),
+            hi = in(reg) i32::from(add.hi),
+            t = out(reg) _,
+            u = out(reg) _,
+            options(nostack),
+        );
+    }
 }
 
 /// `y[i] = max(y[i], x[i])`.
@@ -370,16 +420,33 @@ fn copy(from: &[i8], to: &mut [i8], len: usize) {
         // SAFETY: reads and writes the last `bytes` bytes of the same slices.
         unsafe {
             asm!(
+                "beq {x}, {fours}, 3f",
                 "2:",
+                "lb {a}, 0({x})",
+                "lb {b}, 1({x})",
+                "sb {a}, 0({y})",
+                "sb {b}, 1({y})",
+                "lb {a}, 2({x})",
+                "lb {b}, 3({x})",
+                "addi {x}, {x}, 4",
+                "sb {a}, 2({y})",
+                "sb {b}, 3({y})",
+                "addi {y}, {y}, 4",
+                "bne {x}, {fours}, 2b",
+                "beq {x}, {end}, 4f",
+                "3:",
                 "lb {a}, 0({x})",
                 "addi {x}, {x}, 1",
                 "sb {a}, 0({y})",
                 "addi {y}, {y}, 1",
-                "bne {x}, {end}, 2b",
+                "bne {x}, {end}, 3b",
+                "4:",
                 x = inout(reg) x => _,
                 y = inout(reg) y => _,
+                fours = in(reg) x.wrapping_add(bytes & !3),
                 end = in(reg) x.wrapping_add(bytes),
                 a = out(reg) _,
+                b = out(reg) _,
                 options(nostack),
             );
         }
