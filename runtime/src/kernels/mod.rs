@@ -15,6 +15,10 @@ pub(crate) mod depthwise;
 pub(crate) mod dot;
 pub(crate) mod lut;
 #[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
+#[cfg_attr(
+    any(elastiq_backend = "thumb", elastiq_backend = "rv32"),
+    allow(dead_code, reason = "some of it is for the kernels of other backends")
+)]
 pub(crate) mod matrix;
 pub(crate) mod mul;
 pub(crate) mod pieces;
@@ -26,7 +30,12 @@ pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod transpose;
 #[cfg_attr(
-    any(not(elastiq_backend), elastiq_backend = "x86"),
+    any(
+        not(elastiq_backend),
+        elastiq_backend = "x86",
+        elastiq_backend = "thumb",
+        elastiq_backend = "rv32"
+    ),
     allow(dead_code, reason = "some of it is for the kernels of other backends")
 )]
 pub(crate) mod weights;
