@@ -16,7 +16,11 @@ pub(crate) mod dot;
 pub(crate) mod lut;
 #[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
 #[cfg_attr(
-    any(elastiq_backend = "thumb", elastiq_backend = "rv32"),
+    any(
+        elastiq_backend = "dsp",
+        elastiq_backend = "thumb",
+        elastiq_backend = "rv32"
+    ),
     allow(dead_code, reason = "some of it is for the kernels of other backends")
 )]
 pub(crate) mod matrix;
@@ -33,6 +37,7 @@ pub(crate) mod transpose;
     any(
         not(elastiq_backend),
         elastiq_backend = "x86",
+        elastiq_backend = "dsp",
         elastiq_backend = "thumb",
         elastiq_backend = "rv32"
     ),

@@ -10,7 +10,7 @@ use crate::format::QuantRow;
 use crate::spec::clamp;
 
 /// Channels accumulated side by side.
-const BLOCK: usize = 16;
+const BLOCK: usize = 8;
 
 /// Maximum of the codes inside the input; -128 where there are none.
 pub(crate) struct MaxPool {
@@ -36,6 +36,14 @@ impl MaxPool {
                     *out = clamp(i32::from(*out), self.lo, self.hi);
                 }
             });
+    }
+}
+
+/// `acc[i] += x[i]` over the shorter of the two.
+#[inline(always)]
+fn add(acc: &mut [i32; BLOCK], x: &[i8]) {
+    for (acc, x) in acc.iter_mut().zip(x) {
+        *acc = acc.wrapping_add(i32::from(*x));
     }
 }
 
@@ -66,8 +74,11 @@ impl AvgPool<'_> {
             for (i, out) in out.chunks_mut(BLOCK).enumerate() {
                 let mut acc = [bias.wrapping_add(padding); BLOCK];
                 self.window.cells(image, rows, cols, |_, cell| {
-                    for (acc, x) in acc.iter_mut().zip(cell.iter().skip(i * BLOCK)) {
-                        *acc = acc.wrapping_add(i32::from(*x));
+                    let cell = cell.get(i * BLOCK..).unwrap_or_default();
+                    // A whole block needs no counting.
+                    match cell.first_chunk::<BLOCK>() {
+                        Some(block) => add(&mut acc, block),
+                        None => add(&mut acc, cell),
                     }
                 });
                 for (out, acc) in out.iter_mut().zip(acc) {
