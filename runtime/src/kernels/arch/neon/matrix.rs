@@ -3,7 +3,7 @@
 //! A block in scratch holds tiles of eight rows. In a tile, the weights of four inputs follow those of the four before:
 //! `[k / 4][8 rows][4 inputs]`, as `i8` for dot products and as `i16` otherwise.
 
-use super::load::{codes, dot_lane, four};
+use super::load::{codes, copy, dot_lane, four};
 use super::scale::{Scale, parameters, store};
 use crate::Backend;
 use crate::format::QuantRow;
@@ -68,6 +68,20 @@ fn fours<const OPS: u32>(
     }
 }
 
+/// Copy column `j` of `x` to codes `j * stride ..` of `to`.
+#[inline(always)]
+fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+    for j in 0..x.n {
+        let run = from(x.bytes, j.wrapping_mul(x.stride)).get(..x.len);
+        let to = to.get_mut(j.wrapping_mul(stride)..);
+        let to = to.and_then(|to| to.get_mut(..x.len));
+        let (Some(run), Some(to)) = (run, to) else {
+            return;
+        };
+        copy(run, to);
+    }
+}
+
 impl Tile for Products {
     const BACKEND: Backend = Backend::Neon;
 
@@ -82,6 +96,11 @@ impl Tile for Products {
     }
 
     fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
+
+    #[inline(always)]
+    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+        gather(x, to, stride);
+    }
 
     #[inline(always)]
     fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
@@ -112,11 +131,10 @@ fn columns<const C: usize>(x: &Columns, len: usize) -> Option<[*const i8; C]> {
     }))
 }
 
-/// Codes `at ..` of column `j`, at most as many as the column has.
+/// Codes `at ..` of column `j` and whatever is behind the column, which meets weights of 0.
 #[inline(always)]
 fn tail<'x>(x: &Columns<'x>, j: usize, at: usize) -> &'x [i8] {
-    let column = from(x.bytes, j.wrapping_mul(x.stride));
-    column.get(at..x.len).unwrap_or_default()
+    from(x.bytes, j.wrapping_mul(x.stride).wrapping_add(at))
 }
 
 /// Eight rows for each of the first `C` columns.
@@ -207,6 +225,11 @@ impl Tile for Dots {
     }
 
     fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
+
+    #[inline(always)]
+    fn gather(x: &Columns, to: &mut [i8], stride: usize) {
+        gather(x, to, stride);
+    }
 
     #[inline(always)]
     fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
