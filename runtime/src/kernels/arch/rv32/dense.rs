@@ -155,6 +155,10 @@ global_asm!(
     "addi sp, sp, 48",
     "ret",
     ".size elastiq_rv32_rows, . - elastiq_rv32_rows",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",@progbits,elastiq_rv32_rows",
+    ".long elastiq_rv32_rows",
+    ".uleb128 48",
     ".purgem elastiq_rv32_dense",
     ".purgem elastiq_rv32_dense_next",
     ".purgem elastiq_rv32_dense_store",

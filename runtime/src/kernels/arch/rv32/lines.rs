@@ -190,6 +190,10 @@ global_asm!(
     "addi sp, sp, 48",
     "ret",
     ".size \\name, . - \\name",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",@progbits,\\name",
+    ".long \\name",
+    ".uleb128 48",
     ".endm",
     //
     "elastiq_rv32_lines elastiq_rv32_lines_1",
@@ -263,6 +267,10 @@ global_asm!(
     "bne a2, a5, 4b",
     "5: ret",
     ".size elastiq_rv32_spread, . - elastiq_rv32_spread",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",@progbits,elastiq_rv32_spread",
+    ".long elastiq_rv32_spread",
+    ".uleb128 0",
     ".purgem elastiq_rv32_position",
     ".purgem elastiq_rv32_next",
     ".purgem elastiq_rv32_tap",

@@ -258,6 +258,10 @@ global_asm!(
     "elastiq_rv32_each sra, t4",
     "j 6b",
     ".size \\name, . - \\name",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",@progbits,\\name",
+    ".long \\name",
+    ".uleb128 64",
     ".endm",
     "elastiq_rv32_function elastiq_rv32_tiles, elastiq_rv32_pair, 0xffff8",
     "elastiq_rv32_function elastiq_rv32_wide_tiles, elastiq_rv32_wide_pair, 8",
@@ -292,6 +296,10 @@ global_asm!(
     "bne a0, a5, 2b",
     "ret",
     ".size elastiq_rv32_pairs, . - elastiq_rv32_pairs",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",@progbits,elastiq_rv32_pairs",
+    ".long elastiq_rv32_pairs",
+    ".uleb128 0",
     ".purgem elastiq_rv32_column",
     ".purgem elastiq_rv32_each",
     ".purgem elastiq_rv32_function",

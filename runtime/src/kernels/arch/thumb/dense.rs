@@ -183,6 +183,10 @@ global_asm!(
     "mov r11, r7",
     "pop {{r4-r7, pc}}",
     ".size elastiq_thumb_rows, . - elastiq_thumb_rows",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",%progbits,elastiq_thumb_rows",
+    ".long elastiq_thumb_rows",
+    ".uleb128 48",
     ".purgem elastiq_thumb_weight",
     ".purgem elastiq_thumb_code",
     ".purgem elastiq_thumb_begin",

@@ -94,6 +94,10 @@ macro_rules! lines_macros {
             "mov r11, r7\n",
             "pop {{r4-r7, pc}}\n",
             ".size \\name, . - \\name\n",
+            // What the compiler writes for its own functions.
+            ".section .stack_sizes,\"o\",%progbits,\\name\n",
+            ".long \\name\n",
+            ".uleb128 148\n",
             ".endm\n",
         )
     };
@@ -160,6 +164,10 @@ global_asm!(
     "mov r8, r4",
     "pop {{r4-r7, pc}}",
     ".size elastiq_thumb_spread, . - elastiq_thumb_spread",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",%progbits,elastiq_thumb_spread",
+    ".long elastiq_thumb_spread",
+    ".uleb128 24",
     ".purgem elastiq_thumb_position",
     ".purgem elastiq_thumb_next",
     ".text",

@@ -264,6 +264,10 @@ global_asm!(
     "mov r11, r7",
     "pop {{r4-r7, pc}}",
     ".size \\name, . - \\name",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",%progbits,\\name",
+    ".long \\name",
+    ".uleb128 48",
     ".endm",
     "elastiq_thumb_function elastiq_thumb_tiles, pair, 0",
     "elastiq_thumb_function elastiq_thumb_wide_tiles, wide_pair, 1",
@@ -301,6 +305,10 @@ global_asm!(
     "bne 20b",
     "pop {{r4-r7, pc}}",
     ".size elastiq_thumb_pairs, . - elastiq_thumb_pairs",
+    // What the compiler writes for its own functions.
+    ".section .stack_sizes,\"o\",%progbits,elastiq_thumb_pairs",
+    ".long elastiq_thumb_pairs",
+    ".uleb128 20",
     ".purgem elastiq_thumb_product",
     ".purgem elastiq_thumb_pair",
     ".purgem elastiq_thumb_wide_pair",
