@@ -16,17 +16,17 @@ pub(crate) mod dot;
 pub(crate) mod lut;
 #[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
 #[cfg_attr(
-    any(
-        elastiq_backend = "dsp",
-        elastiq_backend = "thumb",
-        elastiq_backend = "rv32"
-    ),
+    not(elastiq_backend = "helium"),
     allow(dead_code, reason = "some of it is for the kernels of other backends")
 )]
 pub(crate) mod matrix;
 pub(crate) mod mul;
 pub(crate) mod pieces;
-#[cfg(all(elastiq_backend, not(elastiq_backend = "x86")))]
+#[cfg(any(
+    elastiq_backend = "dsp",
+    elastiq_backend = "thumb",
+    elastiq_backend = "rv32"
+))]
 pub(crate) mod planes;
 pub(crate) mod pool;
 pub(crate) mod prelu;
@@ -34,13 +34,7 @@ pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod transpose;
 #[cfg_attr(
-    any(
-        not(elastiq_backend),
-        elastiq_backend = "x86",
-        elastiq_backend = "dsp",
-        elastiq_backend = "thumb",
-        elastiq_backend = "rv32"
-    ),
+    not(elastiq_backend = "helium"),
     allow(dead_code, reason = "some of it is for the kernels of other backends")
 )]
 pub(crate) mod weights;

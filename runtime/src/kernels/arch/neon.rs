@@ -6,7 +6,6 @@
 //! used only once.
 
 use crate::Backend;
-use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;

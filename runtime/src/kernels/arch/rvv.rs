@@ -7,8 +7,6 @@
 
 use crate::Backend;
 use crate::format::QuantRow;
-use crate::kernels::Requant;
-use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
