@@ -139,6 +139,6 @@ mod tests {
 
     #[test]
     fn all_is_fourteen_operators_and_two_codings() {
-        assert_eq!(OpSet::ALL, (1 << 14) - 1 | 3 << 30);
+        assert_eq!(OpSet::ALL, ((1 << 14) - 1) | (3 << 30));
     }
 }

@@ -398,10 +398,22 @@ impl Case {
         (quant, want)
     }
 
-    /// Bias and multiplier that spread `sums` over a little more than all codes, or any.
+    /// Bias and multiplier that spread `sums` over a little more than all codes, or any, or such that one accumulator
+    /// is near the ends of its range.
     fn row(&self, rng: &mut Rng, sums: &[i64]) -> (i32, i32) {
-        if rng.below(4) == 0 {
-            return (rng.bias(), rng.mult());
+        match rng.below(8) {
+            0 => return (rng.bias(), rng.mult()),
+            1 if !sums.is_empty() => {
+                let sum = sums[rng.below(sums.len())];
+                let edge = i64::from(i32::MIN) + (rng.below(9) as i64 - 4) * (1 << rng.below(8));
+                let mult = if rng.below(2) == 0 {
+                    i32::MAX - 1
+                } else {
+                    rng.mult()
+                };
+                return (wrap(edge - sum) as i32, mult);
+            }
+            _ => {}
         }
         let (min, max) = (sums.iter().min(), sums.iter().max());
         let (min, max) = (min.copied().unwrap_or(0), max.copied().unwrap_or(0));
