@@ -3,6 +3,7 @@
 pub mod calibrate;
 pub mod compile;
 pub mod error;
+pub mod export;
 pub mod import;
 pub mod io;
 pub mod ir;
@@ -10,6 +11,7 @@ pub mod lower;
 pub mod pack;
 pub mod plan;
 mod samples;
+pub mod train;
 pub mod verify;
 
 pub use error::Error;

@@ -25,6 +25,7 @@ enum Command {
     Inspect(cmd::inspect::InspectArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
+    Train(Box<cmd::train::TrainArgs>),
     Data(cmd::data::DataArgs),
     Doctor(cmd::doctor::DoctorArgs),
 }
@@ -63,6 +64,7 @@ fn dispatch(command: &Command) -> Outcome<()> {
         Command::Eval(args) => cmd::eval::run(args),
         Command::Bench(args) => cmd::bench::run(args),
         Command::Doctor(args) => cmd::doctor::run(args),
+        Command::Train(args) => cmd::train::run(args),
         Command::Data(args) => cmd::data::run(args),
     }
 }

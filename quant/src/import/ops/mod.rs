@@ -13,6 +13,8 @@ mod slice;
 mod softmax;
 pub(super) mod spatial;
 
+pub(crate) use resize::nearest_source;
+
 use super::Res;
 use super::call::Call;
 use super::qdq;

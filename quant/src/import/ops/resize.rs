@@ -41,6 +41,21 @@ impl Rule {
     }
 }
 
+/// Source index of output index `i` on an axis of `old` elements, by the names that ONNX gives to the modes.
+pub(crate) fn nearest_source(
+    coordinate: &str,
+    nearest: &str,
+    i: usize,
+    old: usize,
+    axis: (usize, f64),
+) -> usize {
+    let rule = Rule {
+        coordinate: coordinate.into(),
+        nearest: nearest.into(),
+    };
+    rule.source(i, old, axis)
+}
+
 fn finish(c: &mut Call, x: ValueId, sizes: &[Axis], rule: &Rule) -> Res<()> {
     let shape = c.shape(x);
     let rank = shape.len();

@@ -7,3 +7,5 @@ pub mod doctor;
 pub mod eval;
 pub mod inspect;
 pub mod quickstart;
+pub mod train;
+mod train_bar;

@@ -5,7 +5,7 @@ use crate::common::{Folder, Ran, elastiq};
 /// A run on bad input: exit code 2, nothing on standard output, one line on standard error that names `file`, and
 /// the folder as it was before.
 #[track_caller]
-fn refused(folder: &Folder, args: &[&str], file: &str, why: &str) {
+pub fn refused(folder: &Folder, args: &[&str], file: &str, why: &str) {
     let before = folder.names();
     let Ran { code, out, err } = elastiq(folder, args);
     assert_eq!(code, 2, "{args:?}: {err}");

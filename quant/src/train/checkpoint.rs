@@ -1,0 +1,246 @@
+//! State of a training in one file, complete enough to go on as if it had never stopped.
+//!
+//! `ELQTRAIN`, length of the header (`u64`), header as JSON, every vector as little-endian `f32` (parameters, optimizer,
+//! best parameters), CRC-32C of all before it.
+
+use super::config::Config;
+use super::network::Param;
+use crate::Error;
+use elastiq::format::crc::crc32c;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"ELQTRAIN";
+/// File of a checkpoint in its folder.
+const FILE: &str = "last.ckpt";
+
+/// Where the state of a training stands, beside its vectors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    pub config: Config,
+    /// Checksums of training and validation data.
+    pub data: [u32; 2],
+    /// Names and shapes of the parameters.
+    pub params: Vec<(String, Vec<usize>)>,
+    /// Lengths of the optimizer's vectors, parameter by parameter.
+    slots: Vec<Vec<usize>>,
+    /// Steps the optimizer has taken.
+    pub steps: u64,
+    pub position: Position,
+    pub history: Vec<EpochReport>,
+    pub best: Option<Best>,
+}
+
+/// The next mini-batch, and sums over those of its epoch that are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// From 0.
+    pub epoch: usize,
+    pub batch: usize,
+    /// Word that the random generator of the epoch has come to.
+    pub word: u64,
+    /// Bits of the `f64` sum of losses times samples.
+    pub loss_bits: u64,
+    pub correct: usize,
+    pub seen: usize,
+}
+
+/// One epoch; figures of the validation data are those after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// From 1; 0 is the network before the first step.
+    pub epoch: usize,
+    /// Mean over the mini-batches of the epoch.
+    pub loss: Option<f32>,
+    /// Share of correct training samples, as they were seen; `None` without classes.
+    pub accuracy: Option<f32>,
+    pub val_loss: f32,
+    pub val_accuracy: Option<f32>,
+    /// Accuracy (or negative mean squared error) of the 8-bit network on the engine.
+    pub int_score: Option<f32>,
+    /// Why there is no `int_score`.
+    pub int_error: Option<String>,
+    /// No epoch before had a better `int_score`.
+    pub best: bool,
+}
+
+/// Which parameters are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub epoch: usize,
+    pub score: f32,
+    pub val_loss: f32,
+}
+
+/// A header and its vectors.
+pub struct Checkpoint {
+    pub header: Header,
+    pub params: Vec<Vec<f32>>,
+    pub slots: Vec<Vec<Vec<f32>>>,
+    pub best_params: Vec<Vec<f32>>,
+}
+
+impl Checkpoint {
+    /// File of the checkpoint in `folder`.
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    /// Write to `folder`, which is made where it is missing; the old checkpoint stays until the new one is complete.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn save(mut self, folder: &Path) -> Result<(), Error> {
+        let lengths = |s: &Vec<Vec<f32>>| s.iter().map(Vec::len).collect();
+        self.header.slots = self.slots.iter().map(lengths).collect();
+        let file = Self::file(folder);
+        let header =
+            serde_json::to_vec(&self.header).map_err(|e| Error::file(&file, e.to_string()))?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header);
+        let slots = self.slots.iter().flatten();
+        for v in self
+            .params
+            .iter()
+            .chain(slots)
+            .chain(&self.best_params)
+            .flatten()
+        {
+            bytes.extend(v.to_le_bytes());
+        }
+        bytes.extend(crc32c(&bytes).to_le_bytes());
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e.to_string()))?;
+        write_whole(&file, &bytes)
+    }
+
+    /// Read from `folder`.
+    ///
+    /// # Errors
+    /// Names the file: missing, damaged, or of another version.
+    pub fn load(folder: &Path) -> Result<Checkpoint, Error> {
+        let file = Self::file(folder);
+        let bytes = std::fs::read(&file).map_err(|e| Error::file(&file, e.to_string()))?;
+        Self::parse(&bytes).map_err(|text| Error::file(&file, text))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
+        let body = bytes
+            .strip_prefix(MAGIC)
+            .ok_or("is not a checkpoint of a training")?;
+        let (body, crc) = body.split_last_chunk::<4>().ok_or("is cut off")?;
+        if u32::from_le_bytes(*crc) != crc32c(&bytes[..bytes.len() - 4]) {
+            return Err("is damaged: its checksum does not fit".into());
+        }
+        let (len, body) = body.split_first_chunk::<8>().ok_or("is cut off")?;
+        let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| "is cut off")?;
+        let (text, blob) = body.split_at_checked(len).ok_or("is cut off")?;
+        let header: Header =
+            serde_json::from_slice(text).map_err(|e| format!("is of another version: {e}"))?;
+        let mut rest = blob
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b));
+        let mut take = |n: usize| -> Result<Vec<f32>, String> {
+            let values: Vec<f32> = rest.by_ref().take(n).collect();
+            if values.len() == n {
+                Ok(values)
+            } else {
+                Err("is cut off".into())
+            }
+        };
+        let sizes: Vec<usize> = header
+            .params
+            .iter()
+            .map(|(_, s)| s.iter().product())
+            .collect();
+        let params = sizes.iter().map(|&n| take(n)).collect::<Result<_, _>>()?;
+        let slot = |s: &Vec<usize>| s.iter().map(|&n| take(n)).collect::<Result<Vec<_>, _>>();
+        let slots = header.slots.iter().map(slot).collect::<Result<_, _>>()?;
+        let best_params = match header.best {
+            Some(_) => sizes.iter().map(|&n| take(n)).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        Ok(Checkpoint {
+            header,
+            params,
+            slots,
+            best_params,
+        })
+    }
+
+    /// Check that this is a checkpoint of the same training.
+    ///
+    /// # Errors
+    /// Names the file and what differs.
+    pub fn check(
+        &self,
+        folder: &Path,
+        config: &Config,
+        data: [u32; 2],
+        params: &[Param],
+    ) -> Result<(), Error> {
+        let fail = |text: String| Err(Error::file(&Self::file(folder), text));
+        if let Some(what) = self.header.config.difference(config) {
+            return fail(format!("belongs to a training with {what}"));
+        }
+        for (name, old, new) in [
+            ("training", self.header.data[0], data[0]),
+            ("validation", self.header.data[1], data[1]),
+        ] {
+            if old != new {
+                return fail(format!("belongs to a training on other {name} data"));
+            }
+        }
+        let own: Vec<(String, Vec<usize>)> = params.iter().map(named).collect();
+        if self.header.params != own {
+            return fail(
+                "belongs to another network: its parameters have other names or shapes".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    /// A header; lengths of the optimizer's vectors are filled in when it is saved.
+    pub fn new(config: Config, data: [u32; 2], params: &[Param]) -> Header {
+        Header {
+            config,
+            data,
+            params: params.iter().map(named).collect(),
+            slots: Vec::new(),
+            steps: 0,
+            position: Position::default(),
+            history: Vec::new(),
+            best: None,
+        }
+    }
+}
+
+fn named(p: &Param) -> (String, Vec<usize>) {
+    (p.name.clone(), p.shape.clone())
+}
+
+/// Write `bytes` to a temporary file next to `path` and rename it.
+///
+/// # Errors
+/// Names the file.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|e| {
+        // What is left of the attempt is of no use; that it cannot be removed changes nothing.
+        let _ = std::fs::remove_file(&temporary);
+        Error::file(path, e.to_string())
+    })
+}

@@ -1,0 +1,30 @@
+//! Trainer: fine-tunes imported networks, trains described ones, and keeps what does best as integers.
+//!
+//! [`Network`] executes a graph with gradients, [`train()`] runs the epochs, [`describe`](mod@describe) makes networks
+//! from a text, [`crate::export`] writes the result.
+
+mod checkpoint;
+mod compute;
+mod config;
+mod data;
+pub mod describe;
+mod device;
+mod network;
+mod objective;
+mod ops;
+mod optimizer;
+mod schedule;
+mod score;
+mod trainer;
+mod var;
+
+pub use checkpoint::{Best, EpochReport};
+pub use config::Config;
+pub use data::split;
+pub use device::Place;
+pub use network::{Head, Hooks, Network, NoHooks, Param};
+pub use objective::{ClassWeights, Objective};
+pub use optimizer::{Clip, Rule};
+pub use schedule::Schedule;
+pub use trainer::{Control, Event, Run, Trained, train};
+pub use var::Var;

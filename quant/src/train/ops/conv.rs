@@ -1,0 +1,63 @@
+//! Convolution and dense layer.
+
+use crate::ir::Window;
+use crate::train::var::Var;
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+/// x `[n,h,w,c]`, weights `[m,kh,kw,c/groups]`, optional bias `[m]`.
+pub fn conv(
+    x: &Var,
+    weights: &Var,
+    bias: Option<&Var>,
+    window: &Window,
+    groups: usize,
+    shape: &[usize],
+) -> Var {
+    let bias = bias.map(|b| b.flat.clone());
+    if window.kernel == [1, 1] && window.stride == [1, 1] && window.pads == [0; 4] && groups == 1 {
+        let [m, _, _, k] = weights.dims4();
+        let rows = x.flat.clone().reshape([x.lead * x.len() / k, k]);
+        return Var::of(product(rows, weights.flat.clone(), bias, m), x.lead, shape);
+    }
+    let [top, left, bottom, right] = window.pads;
+    let padded = super::moving::pad(x, &[0, top, left, 0], &[0, bottom, right, 0], 0.0);
+    let y = convolve(padded.nchw(), weights.nchw(), bias, window, groups);
+    nhwc(y, x.lead, shape)
+}
+
+/// `x` NCHW with its padding, `weights` OIHW.
+pub fn convolve(
+    x: Tensor<4>,
+    weights: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: &Window,
+    groups: usize,
+) -> Tensor<4> {
+    let options = ConvOptions::new(window.stride, [0, 0], window.dilation, groups);
+    conv2d(x, weights, bias, options)
+}
+
+/// NCHW to the layout of the graph.
+pub fn nhwc(y: Tensor<4>, lead: usize, shape: &[usize]) -> Var {
+    Var::of(y.permute([0, 2, 3, 1]), lead, shape)
+}
+
+/// x `[.., k]`, weights `[m,k]`, optional bias `[m]`.
+pub fn dense(x: &Var, weights: &Var, bias: Option<&Var>, shape: &[usize]) -> Var {
+    let (m, k) = (weights.shape[0], weights.shape[1]);
+    let rows = x.flat.clone().reshape([x.lead * x.len() / k, k]);
+    let bias = bias.map(|b| b.flat.clone());
+    Var::of(product(rows, weights.flat.clone(), bias, m), x.lead, shape)
+}
+
+/// `rows [r,k]` times the transposed weights `[m,k]`, plus the bias: `[r,m]`.
+fn product(rows: Tensor<2>, weights: Tensor<1>, bias: Option<Tensor<1>>, m: usize) -> Tensor<2> {
+    let [_, k] = rows.dims();
+    let y = rows.matmul(weights.reshape([m, k]).transpose());
+    match bias {
+        Some(bias) => y + bias.reshape([1, m]),
+        None => y,
+    }
+}

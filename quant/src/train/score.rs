@@ -1,0 +1,101 @@
+//! A network scored as the board runs it: lowered to integers and executed by the engine.
+
+use super::data::Data;
+use super::network::{Head, Network};
+use super::objective::{Objective, class_of};
+use crate::calibrate::{Method, calibrate};
+use crate::io::Ports;
+use crate::ir::passes;
+use crate::lower::format::Formats;
+use crate::lower::lower;
+use crate::pack::{Extras, pack};
+use crate::plan::{merge_in_place, plan};
+use crate::{Error, Samples};
+use elastiq::{Backend, Engine, OpSet};
+use ndarray::Axis;
+use rayon::prelude::*;
+
+/// Samples that activation ranges are taken from.
+const CALIBRATION_SAMPLES: usize = 128;
+
+/// Data that networks are scored on, and ranges chosen with.
+pub struct Scorer<'a> {
+    calibration: Samples,
+    samples: &'a Samples,
+    data: &'a Data,
+    objective: Objective,
+}
+
+impl<'a> Scorer<'a> {
+    /// Ranges come from `train`, evenly spaced; scores from `samples`, which `data` was made of.
+    pub fn new(
+        train: &Samples,
+        samples: &'a Samples,
+        data: &'a Data,
+        objective: Objective,
+    ) -> Self {
+        let n = train.len().min(CALIBRATION_SAMPLES);
+        let picks: Vec<usize> = (0..n).map(|i| i * train.len() / n).collect();
+        let inputs = train.inputs.iter().map(|x| x.select(Axis(0), &picks));
+        Scorer {
+            calibration: Samples::new(inputs.collect()),
+            samples,
+            data,
+            objective,
+        }
+    }
+
+    /// Top-1 accuracy, or the negative mean squared error, of the 8-bit network with `params`: higher is better.
+    ///
+    /// # Errors
+    /// Names the node that cannot be lowered.
+    pub fn score(&self, network: &Network, params: &[Vec<f32>]) -> Result<f64, Error> {
+        let graph = network.with_params(params);
+        let (graph, _) = passes::optimize(graph);
+        let ranges = calibrate(&graph, &self.calibration, Method::default(), &mut |_, _| {})?;
+        let mut net = lower(&graph, &ranges, &Formats::default())?;
+        merge_in_place(&mut net);
+        let bytes = pack(
+            &net,
+            &plan(&net, Backend::Portable),
+            &graph,
+            &Extras::default(),
+        )?;
+        let failed =
+            |e: &dyn std::fmt::Debug| Error::input(format!("internal error: scoring: {e:?}"));
+        let engine = Engine::<{ OpSet::ALL }>::new(&bytes).map_err(|e| failed(&e))?;
+        let ports = Ports::of(engine.model())?;
+        let one = |arena: &mut Vec<u8>, i: usize| -> Result<f64, Error> {
+            let mut session = engine.start(arena).map_err(|e| failed(&e))?;
+            ports.feed(&mut session, &self.samples.file_item(&graph, i))?;
+            session.finish().map_err(|e| failed(&e))?;
+            let out = ports.dequantize(0, session.output(0).unwrap_or_default())?;
+            let out: Vec<f32> = out.iter().copied().collect();
+            Ok(self.one(
+                network.head(),
+                &out,
+                &self.samples.file_item(&graph, i)[0],
+                i,
+            ))
+        };
+        let arena = || vec![0; engine.model().arena_len()];
+        let scores = (0..self.samples.len()).into_par_iter().map_init(arena, one);
+        // Collected first: a sum whose order depends on the threads is not the same every time.
+        let scores = scores.collect::<Result<Vec<f64>, Error>>()?;
+        Ok(scores.iter().sum::<f64>() / scores.len().max(1) as f64)
+    }
+
+    /// Score of the output of sample `i`.
+    fn one(&self, head: Head, out: &[f32], input: &ndarray::ArrayD<f32>, i: usize) -> f64 {
+        if self.objective == Objective::Reconstruct {
+            let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+            return -out.iter().zip(input).map(square).sum::<f64>() / out.len().max(1) as f64;
+        }
+        let class = match (head, out) {
+            (Head::Classes, [index]) => *index as usize,
+            (Head::Binary, _) => class_of(out, 0.5),
+            _ => class_of(out, 0.0),
+        };
+        f64::from(u8::from(class == self.data.labels[i]))
+    }
+}
