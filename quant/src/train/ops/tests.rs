@@ -54,7 +54,11 @@ fn window(
 fn spread(n: usize, case: &Case, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut ranks: Vec<usize> = (0..n).collect();
     ranks.shuffle(rng);
-    let middle = if case.positive { 0.0 } else { (n / 2) as f32 };
+    let middle = if case.positive {
+        -10.0
+    } else {
+        (n / 2) as f32
+    };
     let at = |r: &usize| (*r as f32 - middle + 0.5) * GAP * case.scale;
     ranks.iter().map(at).collect()
 }
