@@ -1,12 +1,13 @@
 //! Convolution and dense layer.
 
+use super::cpu;
 use crate::ir::Window;
 use crate::train::var::Var;
 use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
-/// x `[n,h,w,c]`, weights `[m,kh,kw,c/groups]`, optional bias `[m]`.
+/// x `[n,h,w,c]`, weights `[m,kh,kw,c/groups]`, optional bias `[m]`; `own` as for [`super::apply_with`].
 pub fn conv(
     x: &Var,
     weights: &Var,
@@ -14,12 +15,31 @@ pub fn conv(
     window: &Window,
     groups: usize,
     shape: &[usize],
+    own: bool,
 ) -> Var {
     let bias = bias.map(|b| b.flat.clone());
     if window.kernel == [1, 1] && window.stride == [1, 1] && window.pads == [0; 4] && groups == 1 {
         let [m, _, _, k] = weights.dims4();
         let rows = x.flat.clone().reshape([x.lead * x.len() / k, k]);
         return Var::of(product(rows, weights.flat.clone(), bias, m), x.lead, shape);
+    }
+    if own {
+        let ([_, h, w, c], m) = (x.dims4(), weights.shape[0]);
+        let kernel = cpu::conv::Conv {
+            window: *window,
+            groups,
+            input: [h, w, c],
+            output: [shape[1], shape[2], m],
+        };
+        let y = cpu::apply(kernel, [x.flat.clone(), weights.flat.clone()]);
+        return match bias {
+            None => Var::new(y, x.lead, shape),
+            Some(bias) => {
+                let pixels = x.lead * shape[..3].iter().product::<usize>();
+                let y = y.reshape([pixels, m]) + bias.reshape([1, m]);
+                Var::of(y, x.lead, shape)
+            }
+        };
     }
     let [top, left, bottom, right] = window.pads;
     let padded = super::moving::pad(x, &[0, top, left, 0], &[0, bottom, right, 0], 0.0);

@@ -2,6 +2,7 @@
 //! compare every one of them with.
 
 mod conv;
+mod cpu;
 mod elementwise;
 mod moving;
 mod pool;
@@ -13,11 +14,20 @@ use crate::ir::Op;
 ///
 /// [`Op::ArgMax`] gives indices without a gradient.
 pub fn apply(op: &Op, args: &[Var], shape: &[usize]) -> Var {
+    let own = cpu::here(&args[0].flat);
+    apply_with(op, args, shape, own)
+}
+
+/// [`apply`]; `own` chooses the kernels for the processor, where there are some, over those of every device.
+fn apply_with(op: &Op, args: &[Var], shape: &[usize], own: bool) -> Var {
     let x = &args[0];
     match op {
-        Op::Conv { window, groups } => conv::conv(x, &args[1], args.get(2), window, *groups, shape),
+        Op::Conv { window, groups } => {
+            let bias = args.get(2);
+            conv::conv(x, &args[1], bias, window, *groups, shape, own)
+        }
         Op::Dense => conv::dense(x, &args[1], args.get(2), shape),
-        Op::MaxPool(window) => pool::max(x, window, shape),
+        Op::MaxPool(window) => pool::max(x, window, shape, own),
         Op::AvgPool { window, count_pad } => pool::average(x, window, *count_pad, shape),
         Op::Add => elementwise::binary(x, &args[1], elementwise::Binary::Add, shape),
         Op::Sub => elementwise::binary(x, &args[1], elementwise::Binary::Sub, shape),

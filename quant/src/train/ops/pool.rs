@@ -1,6 +1,7 @@
 //! Pools over NHWC.
 
 use super::conv::{convolve, nhwc};
+use super::cpu;
 use super::elementwise::{Binary, binary};
 use super::moving;
 use crate::ir::Window;
@@ -8,8 +9,17 @@ use crate::train::var::{Var, vector};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
-/// Padding is below every value, so it is never chosen.
-pub fn max(x: &Var, window: &Window, shape: &[usize]) -> Var {
+/// Padding is below every value, so it is never chosen; `own` as for [`super::apply_with`].
+pub fn max(x: &Var, window: &Window, shape: &[usize], own: bool) -> Var {
+    if own {
+        let [_, h, w, c] = x.dims4();
+        let kernel = cpu::pool::Max {
+            window: *window,
+            input: [h, w, c],
+            output: [shape[1], shape[2], c],
+        };
+        return Var::new(cpu::apply(kernel, [x.flat.clone()]), x.lead, shape);
+    }
     let padded = padded(x, window, f32::MIN);
     let mut options = MaxPoolOptions::new(window.kernel).with_stride(window.stride);
     options.dilation = window.dilation;

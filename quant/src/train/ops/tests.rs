@@ -1,6 +1,6 @@
 //! Every operator against the reference executor, forward and, by central differences, backward.
 
-use super::apply;
+use super::{apply, apply_with};
 use crate::ir::{NearestMap, Op, Unary, Window, exec};
 use crate::train::var::{Var, host, vector};
 use burn::tensor::Device;
@@ -54,11 +54,7 @@ fn window(
 fn spread(n: usize, case: &Case, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut ranks: Vec<usize> = (0..n).collect();
     ranks.shuffle(rng);
-    let middle = if case.positive {
-        -10.0
-    } else {
-        (n / 2) as f32
-    };
+    let middle = if case.positive { -10.0 } else { (n / 2) as f32 };
     let at = |r: &usize| (*r as f32 - middle + 0.5) * GAP * case.scale;
     ranks.iter().map(at).collect()
 }
@@ -78,6 +74,14 @@ fn reference(case: &Case, operands: &[Vec<f32>]) -> Vec<f32> {
 }
 
 fn check(name: &str, case: &Case) {
+    check_with(name, case, true);
+    if matches!(case.op, Op::Conv { .. } | Op::MaxPool(_)) {
+        check_with(&format!("{name}, any device"), case, false);
+    }
+}
+
+/// `own` chooses the kernels for the processor.
+fn check_with(name: &str, case: &Case, own: bool) {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let device = Device::flex();
     let lead = |k: usize| if k < case.shared { LEAD } else { 1 };
@@ -95,7 +99,7 @@ fn check(name: &str, case: &Case) {
         .enumerate()
         .map(|(k, (t, s))| Var::new(t.clone(), lead(k), s))
         .collect();
-    let y = apply(&case.op, &vars, &case.out);
+    let y = apply_with(&case.op, &vars, &case.out, own);
     assert_eq!((y.lead, &y.shape), (LEAD, &case.out), "{name}");
     let expected = reference(case, &operands);
     for (i, (a, b)) in y.to_vec().iter().zip(&expected).enumerate() {
