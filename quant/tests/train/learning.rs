@@ -194,11 +194,12 @@ fn a_loss_that_is_not_finite_names_the_layer() {
         .expect("node");
     node.op = elastiq_quant::ir::Op::Unary(elastiq_quant::ir::Unary::Exp);
     let mut data = bars(240, 1);
-    data.inputs[0] *= 1e4;
+    // Not among the samples that ranges are taken from.
+    data.inputs[0].index_axis_mut(ndarray::Axis(0), 2).fill(1e4);
     let net = Network::new(graph).expect("network");
     let line = run(&net, &quick(1), &data);
     assert!(
-        line.contains("batch 1: node `activation2` (Unary): its output is not finite"),
+        line.contains(": node `activation2` (Unary): its output is not finite"),
         "{line}"
     );
 }
