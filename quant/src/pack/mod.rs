@@ -14,8 +14,8 @@ use crate::ir::{Graph, Port};
 use crate::lower::{Lowered, Place, Tensor};
 use crate::plan::{Plan, Spot};
 use elastiq::format::{
-    CODING_CODEBOOK, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, ORDER_ROWS,
-    OpKind, OpRow, PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
+    CODING_CODEBOOK, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, OpKind, OpRow,
+    PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
 };
 use elastiq::{Model, OpSet};
 use frame::Section;

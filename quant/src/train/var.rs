@@ -59,7 +59,7 @@ impl Var {
     }
 
     /// Number of elements of one sample.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.shape.iter().product()
     }
 

@@ -54,7 +54,8 @@ fn equal_seeds_give_equal_bytes() {
 #[test]
 fn every_choice_changes_the_result_and_still_learns() {
     let plain = bytes(&trained(&network(NET, 1), &quick(6)));
-    let choices: [(&str, fn(&mut Config)); 9] = [
+    type Change = fn(&mut Config);
+    let choices: [(&str, Change); 9] = [
         ("sgd", |c| {
             c.optimizer = Rule::SGD;
             c.lr = 0.05;

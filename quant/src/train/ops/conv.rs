@@ -20,7 +20,7 @@ pub fn conv(
     let bias = bias.map(|b| b.flat.clone());
     if window.kernel == [1, 1] && window.stride == [1, 1] && window.pads == [0; 4] && groups == 1 {
         let [m, _, _, k] = weights.dims4();
-        let rows = x.flat.clone().reshape([x.lead * x.len() / k, k]);
+        let rows = x.flat.clone().reshape([x.lead * x.size() / k, k]);
         return Var::of(product(rows, weights.flat.clone(), bias, m), x.lead, shape);
     }
     if own {
@@ -67,7 +67,7 @@ pub fn nhwc(y: Tensor<4>, lead: usize, shape: &[usize]) -> Var {
 /// x `[.., k]`, weights `[m,k]`, optional bias `[m]`.
 pub fn dense(x: &Var, weights: &Var, bias: Option<&Var>, shape: &[usize]) -> Var {
     let (m, k) = (weights.shape[0], weights.shape[1]);
-    let rows = x.flat.clone().reshape([x.lead * x.len() / k, k]);
+    let rows = x.flat.clone().reshape([x.lead * x.size() / k, k]);
     let bias = bias.map(|b| b.flat.clone());
     Var::of(product(rows, weights.flat.clone(), bias, m), x.lead, shape)
 }

@@ -16,7 +16,11 @@ fn repeat(x: &Var, lead: usize) -> Var {
     if x.lead == lead {
         return x.clone();
     }
-    let all = x.flat.clone().reshape([1, x.len()]).expand([lead, x.len()]);
+    let all = x
+        .flat
+        .clone()
+        .reshape([1, x.size()])
+        .expand([lead, x.size()]);
     Var::of(all, lead, &x.shape)
 }
 
