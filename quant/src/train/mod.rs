@@ -16,6 +16,7 @@ mod optimizer;
 mod schedule;
 mod score;
 mod trainer;
+mod unquantized;
 mod var;
 
 pub use checkpoint::{Best, EpochReport};

@@ -1,6 +1,7 @@
 //! A graph made ready for training: which nodes run, which constants are learned, where the loss is taken.
 
 use super::ops;
+use super::unquantized::unquantized;
 use super::var::{Var, vector};
 use crate::Error;
 use crate::ir::{Graph, Node, Op, Unary, ValueId, passes};
@@ -65,13 +66,14 @@ pub struct Network {
 
 impl Network {
     /// Prepare `graph`; the loss is taken from its first output. BatchNorm and other affine operators are folded into
-    /// the weights first. Quantization that a file carries is dropped: it belongs to weights that change.
+    /// the weights first. Quantization that a file carries is dropped, as it belongs to weights that change; bounds that
+    /// it put on values stay.
     ///
     /// # Errors
     /// Names the node that has no gradient; a network without weights is refused.
     pub fn new(graph: Graph) -> Result<Network, Error> {
-        let (mut graph, _) = passes::optimize_with(graph, &passes::PASSES_KEEPING_CHANNELS);
-        graph.values.iter_mut().for_each(|v| v.quant = None);
+        let graph = unquantized(graph);
+        let (graph, _) = passes::optimize_with(graph, &passes::PASSES_KEEPING_CHANNELS);
         let output = graph
             .outputs
             .first()

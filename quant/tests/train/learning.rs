@@ -1,11 +1,13 @@
 //! Networks learn, each choice does what it says, failures name their place.
 
 use super::common::{NET, bars, bytes, go_on, network, trained};
-use elastiq_quant::Samples;
+use burn::tensor::{Tensor, TensorData, activation};
+use elastiq_quant::ir::exec;
 use elastiq_quant::train::{
-    ClassWeights, Clip, Config, Control, Event, Network, Objective, Rule, Run, Schedule,
-    describe::describe, train,
+    ClassWeights, Clip, Config, Control, Event, Head, Network, NoHooks, Objective, Rule, Run,
+    Schedule, describe::describe, train,
 };
+use elastiq_quant::{Samples, import};
 
 fn quick(epochs: usize) -> Config {
     Config {
@@ -267,4 +269,51 @@ fn a_stop_ends_the_training_early() {
     let result = train(&net, &data, &val, &quick(3), &Run::default(), &mut watch).expect("run");
     assert!(!result.finished);
     assert_eq!((steps, result.history.len()), (3, 1));
+}
+
+#[test]
+fn example_networks_give_the_values_of_the_reference() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/models");
+    let device = burn::tensor::Device::flex();
+    let mut n = 0;
+    for file in std::fs::read_dir(folder).expect("models") {
+        let file = file.expect("file").path();
+        if file.extension().is_none_or(|e| e != "onnx") {
+            continue;
+        }
+        let name = file.display().to_string();
+        let graph = import::load(&file).expect(&name);
+        let qdq = name.contains("qdq");
+        let net = Network::new(graph.clone()).expect(&name);
+        let samples = Samples::synthetic(&graph, 3, 5, 0.0, 1.0);
+        let vector = |v: Vec<f32>| {
+            let len = v.len();
+            Tensor::<1>::from_data(TensorData::new(v, [len]), &device)
+        };
+        let all = (0..3).flat_map(|i| samples.ir_item(&graph, i).swap_remove(0));
+        let params: Vec<_> = net.initial().into_iter().map(vector).collect();
+        let inputs = [vector(all.collect())];
+        let out = net.forward(&params, &net.constants(&device), &inputs, 3, &mut NoHooks);
+        let scores = match net.head() {
+            Head::Classes => activation::softmax(out, 1),
+            _ => out,
+        };
+        let got = scores.into_data().try_into_vec::<f32>().expect("f32");
+        let want: Vec<f32> = (0..3)
+            .flat_map(|i| {
+                let inputs = samples.ir_item(&graph, i);
+                let run = if qdq { exec::run_quantized } else { exec::run };
+                run(&graph, &inputs, &mut |_, _| {}).swap_remove(0)
+            })
+            .collect();
+        assert_eq!(got.len(), want.len(), "{name}");
+        let top = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+        // Rounding to codes is what separates the quantized files from their float networks.
+        let allowed = if qdq { 0.1 } else { 1e-4 };
+        for (g, w) in got.iter().zip(&want) {
+            assert!((g - w).abs() <= allowed * top, "{name}: {g} for {w}");
+        }
+        n += 1;
+    }
+    assert!(n >= 7, "{n} networks");
 }
