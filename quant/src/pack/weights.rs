@@ -6,6 +6,9 @@ use elastiq::format::{
     CODING_CODEBOOK, CODING_LINEAR, FLAG_ZEROS, ORDER_PAIRS, ORDER_ROWS, OpKind,
 };
 
+/// Longest rows that the kernels take in pairs.
+const MOST_IN_PAIRS: usize = 5760;
+
 /// The weight fields of an operator row.
 pub struct Packed {
     pub bytes: Vec<u8>,
@@ -22,7 +25,13 @@ pub struct Packed {
 pub fn pack(net: &Lowered, op: &LOp, backend: Backend) -> Packed {
     let w = &op.weights;
     let one_position = net.tensors[op.out].len() == op.quant.len();
-    let pairs = op.kind == OpKind::Dense && backend == Backend::Dsp && w.is_plain() && one_position;
+    let k = net.tensors[op.in0].dims[3] as usize;
+    let pairs = op.kind == OpKind::Dense
+        && backend == Backend::Dsp
+        && w.is_plain()
+        && one_position
+        && k.is_multiple_of(2)
+        && k <= MOST_IN_PAIRS;
     let rows = match op.kind {
         OpKind::Depthwise => w.codes.len() / op.quant.len().max(1),
         _ => op.quant.len(),
@@ -93,10 +102,10 @@ mod tests {
     #[test]
     fn rows_are_bit_strings_that_end_with_a_byte() {
         assert_eq!(in_rows(&[1, -1, 2, -4], 4, 4), [0xf1, 0xc2]);
-        assert_eq!(in_rows(&[1, -1, 1], 3, 2), [0b01_11_01]);
+        assert_eq!(in_rows(&[1, -1, 1], 3, 2), [0b01_1101]);
         assert_eq!(
             in_rows(&[3, -1, 3, 0, -1], 5, 3),
-            [0b11_111_011, 0b111_000_0 | 0]
+            [0b1111_1011, 0b0111_0000]
         );
         assert_eq!(in_rows(&[1, 2], 1, 3), [1, 2]);
         assert_eq!(in_rows(&[-128, 127], 2, 8), [0x80, 0x7f]);

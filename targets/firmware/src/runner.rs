@@ -172,11 +172,12 @@ fn inputs_of(
         if first && flags & (FLAG_COUNT | FLAG_MEASURE) != 0 {
             calibrate(results);
         }
-        if first && flags & FLAG_MEASURE != 0 {
-            if let Err(error) = whole(results, engine, input, arena) {
-                results.record(Kind::RunError, index, 0, &[Failure::from(error).as_bytes()]);
-                continue;
-            }
+        if first
+            && flags & FLAG_MEASURE != 0
+            && let Err(error) = whole(results, engine, input, arena)
+        {
+            results.record(Kind::RunError, index, 0, &[Failure::from(error).as_bytes()]);
+            continue;
         }
         // A tensor that several operators fill in turn is read in between: what nobody has written yet must not
         // depend on what ran before.
