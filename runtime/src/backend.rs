@@ -82,7 +82,7 @@ impl Backend {
                 weight: 2,
                 row_extra: 0,
                 direct: false,
-                plane: 4,
+                plane: 1,
             },
             Backend::Dsp => Layout {
                 cols: 2,
@@ -92,7 +92,7 @@ impl Backend {
                 weight: 2,
                 row_extra: 0,
                 direct: false,
-                plane: 1,
+                plane: 2,
             },
             Backend::Rv32 => Layout {
                 cols: 4,
