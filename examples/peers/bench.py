@@ -102,7 +102,7 @@ class Case:
 
     def compile(self, elastiq, path, samples, name, *options):
         """Report of `elastiq compile`."""
-        command = [elastiq, "compile", path, "--calib", samples, "--json", *options, "-o", self.folder / name]
+        command = [elastiq, "compile", path, "--calib", samples, "--json", "--core", "host", *options, "-o", self.folder / name]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise Bad(first_line(done.stderr))

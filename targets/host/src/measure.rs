@@ -261,18 +261,30 @@ pub fn other_kernels(core: &Core, found: &str) -> Option<String> {
 fn short_of_scratch(model: &Model<'_>, backend: Backend) -> usize {
     let layout = backend.layout();
     let short = |op: &&OpRow| {
-        let per_channel = match OpKind::from_u8(op.kind) {
-            Some(OpKind::Conv | OpKind::Dense) => {
-                macs(model, op) / elements(&model.tensors()[usize::from(op.out.get())]) as u64
-            }
+        let kind = OpKind::from_u8(op.kind);
+        let out = elements(&model.tensors()[usize::from(op.out.get())]);
+        let k = match kind {
+            Some(OpKind::Conv | OpKind::Dense) => (macs(model, op) / out as u64) as usize,
             _ => return false,
         };
         let plain = op.bits == 8
             && op.coding == CODING_LINEAR
             && op.w_zero.get() == 0
             && op.flags & FLAG_ZEROS == 0;
-        let rows = usize::from(!(layout.direct && plain));
-        (op.scratch.len.get() as usize) < layout.matrix_len(per_channel as usize, rows)
+        let one_row = kind == Some(OpKind::Dense) && out == op.quant.len.get() as usize;
+        // Columns of one position are used where they are.
+        let point =
+            op.p.iter()
+                .take(8)
+                .map(|p| p.get())
+                .eq([1, 1, 1, 1, 1, 1, 0, 0]);
+        let in_place = layout.column == 0 && (point || kind == Some(OpKind::Dense));
+        let need = match (one_row && plain, in_place) {
+            (true, _) => layout.dense_len(k),
+            (false, true) => layout.row_len(k) * usize::from(!(layout.direct && plain)),
+            (false, false) => layout.matrix_len(k, usize::from(!(layout.direct && plain))),
+        };
+        (op.scratch.len.get() as usize) < need
     };
     model.ops().iter().filter(short).count()
 }
