@@ -62,7 +62,7 @@ fn run(engine: Engine<'_, { OpSet::ALL }>, seed: usize) -> Vec<u8> {
     let mut arena = vec![0; model.arena_len()];
     let mut session = engine.start(&mut arena).unwrap();
     for i in 0..model.inputs().count() {
-        session.input_mut(i).unwrap().fill_with(|| rng.next() as u8);
+        session.input_mut(i).unwrap().fill_with(|| rng.word() as u8);
     }
     while let Some(op) = session.step().unwrap() {
         let out = model.ops()[usize::from(op)].out.get();
@@ -286,7 +286,7 @@ fn random_damage_under_right_checksums_is_survived() {
             let mut damaged = bytes.clone();
             for _ in 0..=rng.below(4) {
                 let at = rng.below(damaged.len());
-                damaged[at] = rng.next() as u8 >> rng.below(8);
+                damaged[at] = rng.word() as u8 >> rng.below(8);
             }
             seal(&mut damaged);
             tally.try_one(&damaged);

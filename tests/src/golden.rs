@@ -40,7 +40,7 @@ pub struct Findings {
 /// Read a table.
 ///
 /// # Errors
-/// What is not as [`write`] writes it.
+/// What is not as [`write()`] writes it.
 pub fn read(text: &str) -> Result<Table, String> {
     let file: toml::Table = text.parse().map_err(|e| format!("{e}"))?;
     let core = |(name, value): (&String, &toml::Value)| {

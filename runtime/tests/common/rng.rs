@@ -4,7 +4,7 @@
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -12,7 +12,7 @@ impl Rng {
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.word() % n as u64) as usize
     }
 
     pub fn code(&mut self) -> i8 {
@@ -20,7 +20,7 @@ impl Rng {
         match self.below(8) {
             0 => -128,
             1 => 127,
-            _ => self.next() as i8,
+            _ => self.word() as i8,
         }
     }
 
@@ -33,18 +33,18 @@ impl Rng {
         match self.below(8) {
             0 => i16::MIN,
             1 => i16::MAX,
-            _ => (self.next() as i16) >> self.below(16),
+            _ => (self.word() as i16) >> self.below(16),
         }
     }
 
     /// Even, not negative, of any magnitude.
     pub fn mult(&mut self) -> i32 {
-        ((self.next() & 0x7FFF_FFFE) >> self.below(24)) as i32 & !1
+        ((self.word() & 0x7FFF_FFFE) >> self.below(24)) as i32 & !1
     }
 
     /// Mostly near zero, sometimes anywhere.
     pub fn bias(&mut self) -> i32 {
-        self.next() as i32 >> self.below(31)
+        self.word() as i32 >> self.below(31)
     }
 
     pub fn quant(&mut self, n: usize) -> Vec<(i32, i32)> {

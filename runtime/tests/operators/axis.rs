@@ -15,10 +15,10 @@ proptest! {
         let (lo, hi) = rng.bounds();
         let zero = rng.code();
         // Falling from any first entry, as exp(-d * scale) does; sometimes to nothing but zeros.
-        let mut table = vec![((rng.next() & 0xFFFF) >> rng.below(17)) as u16];
+        let mut table = vec![((rng.word() & 0xFFFF) >> rng.below(17)) as u16];
         for _ in 1..256 {
             let last = u64::from(*table.last().unwrap());
-            table.push((last * (rng.next() % 1000) / 999) as u16);
+            table.push((last * (rng.word() % 1000) / 999) as u16);
         }
         let bytes: Vec<u8> = table.iter().flat_map(|e| e.to_le_bytes()).collect();
         let span = b.lut(&bytes);

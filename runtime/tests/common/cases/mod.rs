@@ -35,7 +35,7 @@ impl Codes {
     fn next(self, rng: &mut Rng, half: i16) -> i16 {
         let end = |high| if high { half - 1 } else { -half };
         match self {
-            Codes::Any if rng.below(8) > 0 => (rng.next() % (2 * half as u64)) as i16 - half,
+            Codes::Any if rng.below(8) > 0 => (rng.word() % (2 * half as u64)) as i16 - half,
             Codes::Any | Codes::Ends => end(rng.below(2) == 1),
             Codes::Lowest => end(false),
             Codes::Highest => end(true),
@@ -310,7 +310,7 @@ impl Case {
                 let largest = (i64::from(a).abs() + i64::from(factor).abs()) * 128;
                 let c = match rng.below(2) {
                     0 => rng.bias(),
-                    _ => (1 << s >> 1) + (rng.next() as i64 % (largest + 1)) as i32,
+                    _ => (1 << s >> 1) + (rng.word() as i64 % (largest + 1)) as i32,
                 };
                 operands.append(self, b, &mut rng, home, OpKind::Add, &p, |_, pairs| {
                     let sum = |(x1, x2): &(i64, i64)| {
