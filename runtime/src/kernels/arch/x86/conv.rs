@@ -5,7 +5,7 @@
 //! (one per kernel row where the window has neither gaps nor groups, else one per tap), at the same distances for
 //! every window, so that no window is gathered.
 
-use super::lanes::{Lanes, Scale};
+use super::lanes::{Lanes, Scale, Vector};
 use super::rows::{decode, quant, turn};
 use super::work::{INPUTS, WEIGHTS, Work};
 use crate::kernels::conv::Conv;
@@ -345,12 +345,12 @@ unsafe fn pack_tile<L: Lanes>(
         }
         for r in 0..tile.vectors {
             let (bias, mut w) = (to.add(r * L::N), weights.add(r * L::N).cast());
-            let mut ones = L::zero();
+            let mut ones = L::V::zero();
             for _ in 0..steps {
-                ones = L::dp(ones, L::one(), L::load(w));
+                ones = L::dp(ones, L::one(), L::V::load(w));
                 w = w.wrapping_add(lanes);
             }
-            L::save(L::start(L::load(bias), ones), bias);
+            L::V::save(L::start(L::V::load(bias), ones), bias);
         }
     }
     true
@@ -437,18 +437,18 @@ impl<L: Lanes> Job<'_, L> {
         unsafe {
             let mult = self.weights.add(R * L::N);
             let mut weights = mult.add(R * L::N);
-            let mut bias = [L::zero(); R];
+            let mut bias = [L::V::zero(); R];
             for (r, bias) in bias.iter_mut().enumerate() {
-                *bias = L::load(self.weights.add(r * L::N));
+                *bias = L::V::load(self.weights.add(r * L::N));
             }
             let mut acc = [bias; C];
             for at in self.offsets {
-                let mut w = [L::zero(); R];
+                let mut w = [L::V::zero(); R];
                 for (r, w) in w.iter_mut().enumerate() {
-                    *w = L::load(weights.add(r * L::N));
+                    *w = L::V::load(weights.add(r * L::N));
                 }
                 for (acc, x) in acc.iter_mut().zip(x) {
-                    let x = L::splat(x.add(*at as usize));
+                    let x = L::V::splat(x.add(*at as usize).cast());
                     for (acc, w) in acc.iter_mut().zip(&w) {
                         *acc = L::dp(*acc, x, *w);
                     }

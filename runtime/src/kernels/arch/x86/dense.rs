@@ -1,6 +1,6 @@
 //! Dense layer on one row of inputs: inner products along rows of weights, which are read where they are if they can be.
 
-use super::lanes::{Avx2, Lanes, Scale, Vnni, VnniWide};
+use super::lanes::{Avx2, Lanes, Scale, Vector, Vnni, VnniWide};
 use super::rows::{decode, quant};
 use super::work::{INPUTS, WEIGHTS, Work};
 use crate::kernels::dense::Dense;
@@ -79,7 +79,7 @@ pub(super) unsafe fn dense<L: Dot>(dense: &Dense, x: &[i8], y: &mut [i8], work: 
                     let four = _mm_sub_epi32(four, _mm_set1_epi32(excess));
                     _mm_storeu_si128(sums.as_mut_ptr().add(j).cast(), four);
                 }
-                let acc = L::add(L::load(sums.as_ptr()), L::load(rq.as_ptr()));
+                let acc = L::V::load(sums.as_ptr()).plus(L::V::load(rq.as_ptr()));
                 let to = y.as_mut_ptr().add(first);
                 L::store(acc, rq.as_ptr().add(L::N), &scale, to, n);
                 first += n;

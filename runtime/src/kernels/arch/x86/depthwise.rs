@@ -3,7 +3,7 @@
 //! Lines of the input under a line of outputs are interleaved on the stack, [`Lanes::PER`] of them in the 32 bits of a
 //! step: a step takes that many taps of a kernel column. All columns of the kernel read the same interleaved lines.
 
-use super::lanes::{Lanes, Scale};
+use super::lanes::{Lanes, Scale, Vector};
 use super::rows::decode;
 use super::work::{INPUTS, WEIGHTS, Work};
 use crate::kernels::depthwise::Depthwise;
@@ -170,13 +170,13 @@ unsafe fn pack<L: Lanes>(kernel: &Depthwise, plan: &Plan, work: &mut Work) {
             }
         }
         for lane in (0..lanes).step_by(L::N) {
-            let mut ones = L::zero();
+            let mut ones = L::V::zero();
             for term in 0..plan.terms {
-                let w = L::load(weights.add(term * lanes + lane).cast());
+                let w = L::V::load(weights.add(term * lanes + lane).cast());
                 ones = L::dp(ones, L::one(), w);
             }
             let bias = bias.add(lane);
-            L::save(L::start(L::load(bias), ones), bias);
+            L::V::save(L::start(L::V::load(bias), ones), bias);
         }
         // As long as a line can be.
         let padding = work.weights().add(WEIGHTS - PADDING);
@@ -294,25 +294,25 @@ impl Job<'_> {
             // vectors inside of the interleaved lines or at most one vector behind them. An output at `at` has
             // `n` codes of its own there, less at the end of the line.
             unsafe {
-                let bias = L::load(self.weights.add(lane));
+                let bias = L::V::load(self.weights.add(lane));
                 let mult = self.weights.add(lanes + lane);
                 let weights = mult.add(lanes);
-                let mut w = [L::zero(); T];
+                let mut w = [L::V::zero(); T];
                 for (term, w) in w.iter_mut().enumerate() {
-                    *w = L::load(weights.add(term * lanes));
+                    *w = L::V::load(weights.add(term * lanes));
                 }
                 let (mut x, mut at) = (self.x.add(lane), lane);
                 while at < y.len() {
                     let mut acc = bias;
                     for (offset, w) in offsets.iter().zip(&w) {
-                        acc = L::dp(acc, L::load(x.add(*offset)), *w);
+                        acc = L::dp(acc, L::V::load(x.add(*offset)), *w);
                     }
                     if T == 0 {
                         let mut weights = weights;
                         for column in 0..self.columns {
                             let mut x = x.add(column * self.x_column);
                             for _ in 0..plan.groups {
-                                acc = L::dp(acc, L::load(x), L::load(weights));
+                                acc = L::dp(acc, L::V::load(x), L::V::load(weights));
                                 x = x.add(plan.pitch);
                                 weights = weights.add(lanes);
                             }

@@ -3,14 +3,31 @@
 use super::super::super::Requant;
 use core::arch::x86_64::*;
 
+/// A vector of `i32`.
+///
+/// # Safety
+/// Methods may be called only in functions that have the target features of the implementation.
+pub(super) trait Vector: Copy {
+    /// All 0.
+    unsafe fn zero() -> Self;
+    /// As many values as there are lanes.
+    unsafe fn load(from: *const i32) -> Self;
+    /// Store as many values as there are lanes.
+    unsafe fn save(self, to: *mut i32);
+    /// The 4 bytes at `from`, aligned or not, in every lane.
+    unsafe fn splat(from: *const u8) -> Self;
+    /// Lane by lane, modulo 2^32.
+    unsafe fn plus(self, other: Self) -> Self;
+}
+
 /// How lanes multiply and requantize. A step of a sum takes [`Lanes::PER`] codes of the input, which all lanes share
 /// (or in a depthwise convolution each has its own), and as many weights per lane: 32 bits of either.
 ///
 /// # Safety
 /// Methods may be called only in functions that have the target features of the implementation.
 pub(super) trait Lanes {
-    /// A vector of `i32`.
-    type V: Copy;
+    /// Accumulators.
+    type V: Vector;
     /// An input code as it lies in the input buffer.
     type Code: Copy;
     /// A weight as it lies in a packed row.
@@ -33,16 +50,6 @@ pub(super) trait Lanes {
     unsafe fn inputs(lines: [*const i8; 4], n: usize, to: *mut u32);
     /// The same for weights.
     unsafe fn weights(rows: [*const Self::Weight; 4], n: usize, to: *mut u32);
-    /// All 0.
-    unsafe fn zero() -> Self::V;
-    /// [`Lanes::N`] values.
-    unsafe fn load(from: *const i32) -> Self::V;
-    /// Store [`Lanes::N`] values.
-    unsafe fn save(v: Self::V, to: *mut i32);
-    /// The 4 bytes at `from` in every lane.
-    unsafe fn splat(from: *const Self::Code) -> Self::V;
-    /// Lane by lane, modulo 2^32.
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `acc` + the sum of the products of a step.
     unsafe fn dp(acc: Self::V, x: Self::V, w: Self::V) -> Self::V;
     /// What to start the accumulators with: `bias` without what the coding of inputs adds, for weights that `ones`
@@ -172,6 +179,18 @@ fn pair(a: i16, b: i16) -> u32 {
     u32::from(a as u16) | u32::from(b as u16) << 16
 }
 
+/// Steps of two halfwords, `n` of them from as many weights of `a` and of `b`.
+///
+/// # Safety
+/// `n` weights at `a` and `b`, room for `n` words at `to`.
+#[inline(always)]
+unsafe fn two_rows(a: *const i16, b: *const i16, n: usize, to: *mut u32) {
+    for i in 0..n {
+        // SAFETY: `i < n`.
+        unsafe { to.add(i).write(pair(a.add(i).read(), b.add(i).read())) };
+    }
+}
+
 /// Byte `i` of each of two lines, widened, to word `i`.
 #[inline(always)]
 unsafe fn two_lines(a: *const i8, b: *const i8, n: usize, to: *mut u32) {
@@ -194,6 +213,62 @@ unsafe fn two_lines(a: *const i8, b: *const i8, n: usize, to: *mut u32) {
                 .write(pair(a.add(i).read().into(), b.add(i).read().into()));
             i += 1;
         }
+    }
+}
+
+impl Vector for __m512i {
+    #[inline(always)]
+    unsafe fn zero() -> __m512i {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m512i {
+        // SAFETY: the caller has AVX-512 and 64 bytes at `from`.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn save(self, to: *mut i32) {
+        // SAFETY: the caller has AVX-512 and 64 bytes at `to`.
+        unsafe { _mm512_storeu_si512(to.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat(from: *const u8) -> __m512i {
+        // SAFETY: the caller has AVX-512 and 4 bytes at `from`.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, other: __m512i) -> __m512i {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_add_epi32(self, other) }
+    }
+}
+
+impl Vector for __m256i {
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m256i {
+        // SAFETY: the caller has AVX2 and 32 bytes at `from`.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn save(self, to: *mut i32) {
+        // SAFETY: the caller has AVX2 and 32 bytes at `to`.
+        unsafe { _mm256_storeu_si256(to.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat(from: *const u8) -> __m256i {
+        // SAFETY: the caller has AVX2 and 4 bytes at `from`.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, other: __m256i) -> __m256i {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_add_epi32(self, other) }
     }
 }
 
@@ -226,31 +301,6 @@ impl Lanes for Vnni {
     unsafe fn weights(rows: [*const i8; 4], n: usize, to: *mut u32) {
         // SAFETY: as promised by the caller.
         unsafe { four_lines(rows, _mm512_setzero_si512(), n, to) }
-    }
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: the caller has AVX-512.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m512i {
-        // SAFETY: the caller has AVX-512 and 64 bytes at `from`.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn save(v: __m512i, to: *mut i32) {
-        // SAFETY: the caller has AVX-512 and 64 bytes at `to`.
-        unsafe { _mm512_storeu_si512(to.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn splat(from: *const u8) -> __m512i {
-        // SAFETY: the caller has AVX-512 and 4 bytes at `from`.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has AVX-512.
-        unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn dp(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
@@ -301,35 +351,8 @@ impl Lanes for VnniWide {
     }
     #[inline(always)]
     unsafe fn weights([a, b, ..]: [*const i16; 4], n: usize, to: *mut u32) {
-        for i in 0..n {
-            // SAFETY: `i < n`.
-            unsafe { to.add(i).write(pair(a.add(i).read(), b.add(i).read())) };
-        }
-    }
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: the caller has AVX-512.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m512i {
-        // SAFETY: the caller has AVX-512 and 64 bytes at `from`.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn save(v: __m512i, to: *mut i32) {
-        // SAFETY: the caller has AVX-512 and 64 bytes at `to`.
-        unsafe { _mm512_storeu_si512(to.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn splat(from: *const i16) -> __m512i {
-        // SAFETY: the caller has AVX-512 and 4 bytes at `from`.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has AVX-512.
-        unsafe { _mm512_add_epi32(a, b) }
+        // SAFETY: as promised by the caller.
+        unsafe { two_rows(a, b, n, to) }
     }
     #[inline(always)]
     unsafe fn dp(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
@@ -379,35 +402,8 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn weights([a, b, ..]: [*const i16; 4], n: usize, to: *mut u32) {
-        for i in 0..n {
-            // SAFETY: `i < n`.
-            unsafe { to.add(i).write(pair(a.add(i).read(), b.add(i).read())) };
-        }
-    }
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        // SAFETY: the caller has AVX2.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller has AVX2 and 32 bytes at `from`.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn save(v: __m256i, to: *mut i32) {
-        // SAFETY: the caller has AVX2 and 32 bytes at `to`.
-        unsafe { _mm256_storeu_si256(to.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn splat(from: *const i16) -> __m256i {
-        // SAFETY: the caller has AVX2 and 4 bytes at `from`.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller has AVX2.
-        unsafe { _mm256_add_epi32(a, b) }
+        // SAFETY: as promised by the caller.
+        unsafe { two_rows(a, b, n, to) }
     }
     #[inline(always)]
     unsafe fn dp(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
