@@ -11,7 +11,7 @@ use crate::lower::{LOp, Lowered, Place};
 use elastiq::Backend;
 use elastiq::format::OpKind;
 use fit::{Block, Placement};
-pub use scratch::{LIMIT, Need, need};
+pub use scratch::{LIMIT, Need, Shape, need};
 
 /// Bytes that every offset is a multiple of.
 pub const WORD: usize = 4;
@@ -115,7 +115,8 @@ fn first_uses(net: &Lowered) -> Vec<usize> {
 /// Scratch may raise the arena by what one operator needs at most ([`LIMIT`]); up to that height every operator gets
 /// what is free beside the tensors that live during it.
 pub fn plan(net: &Lowered, backend: Backend) -> Plan {
-    let needs: Vec<Need> = net.ops.iter().map(|op| need(net, op, backend)).collect();
+    let of = |op: &LOp| need(&Shape::of(net, op), backend);
+    let needs: Vec<Need> = net.ops.iter().map(of).collect();
     plan_with(net, backend, &needs)
 }
 

@@ -1,8 +1,8 @@
 //! Scratch memory: what the kernels of a core want for an operator, and what they get.
 
 use crate::lower::{LOp, Lowered};
-use elastiq::format::OpKind;
-use elastiq::{Backend, Windows};
+use elastiq::format::{CODING_LINEAR, FLAG_ZEROS, OpKind, OpRow};
+use elastiq::{Backend, Model, Windows};
 
 /// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
 pub const LIMIT: usize = 4096;
@@ -24,17 +24,61 @@ impl Need {
     }
 }
 
-/// What operator `op` wants on `backend`.
-pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
+/// What decides the scratch of an operator; fields as in [`OpRow`], dimensions as in [`elastiq::format::TensorRow`].
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub kind: OpKind,
+    pub p: [u16; 16],
+    pub x: [u32; 4],
+    pub y: [u32; 4],
+    /// Kernels can use the codes as weights: 8 bits, linear, symmetric.
+    pub plain: bool,
+    /// All weights fit 8 bits.
+    pub narrow: bool,
+}
+
+impl Shape {
+    /// Of an operator before packing.
+    pub fn of(net: &Lowered, op: &LOp) -> Shape {
+        Shape {
+            kind: op.kind,
+            p: op.p,
+            x: net.tensors[op.in0].dims,
+            y: net.tensors[op.out].dims,
+            plain: op.weights.is_plain(),
+            narrow: op.weights.fits_i8(),
+        }
+    }
+
+    /// Of a row of an artifact.
+    pub fn of_row(model: &Model, row: &OpRow) -> Option<Shape> {
+        let dims = |i: u16| model.tensors()[usize::from(i)].dims.map(|d| d.get());
+        let linear = row.coding == CODING_LINEAR;
+        let symmetric = row.w_zero.get() == 0 && row.flags & FLAG_ZEROS == 0;
+        let plain = linear && row.bits == 8 && symmetric;
+        Some(Shape {
+            kind: OpKind::from_u8(row.kind)?,
+            p: row.p.map(|p| p.get()),
+            x: dims(row.in0.get()),
+            y: dims(row.out.get()),
+            plain,
+            narrow: plain || linear && row.bits < 8,
+        })
+    }
+}
+
+/// What an operator of `shape` wants on `backend`.
+pub fn need(shape: &Shape, backend: Backend) -> Need {
     let layout = backend.layout();
-    let [_, ih, iw, c] = net.tensors[op.in0].dims.map(|d| d as usize);
-    let [_, oh, ow, m] = net.tensors[op.out].dims.map(|d| d as usize);
-    let p = op.p.map(usize::from);
-    match op.kind {
+    let [_, ih, iw, c] = shape.x.map(|d| d as usize);
+    let y = shape.y.map(|d| d as usize);
+    let [_, oh, ow, m] = y;
+    let p = shape.p.map(usize::from);
+    let direct = layout.direct && shape.plain;
+    match shape.kind {
         OpKind::Conv => {
             let groups = p[8].max(1);
             let k = p[0] * p[1] * (c / groups);
-            let direct = layout.direct && op.weights.is_plain();
             let (least, full) = if direct { (0, 0) } else { (1, m / groups) };
             // Columns of one position are used where they are.
             let point = p[..8] == [1, 1, 1, 1, 1, 1, 0, 0] && [ih, iw] == [oh, ow];
@@ -48,7 +92,7 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             }
         }
         OpKind::Depthwise if backend == Backend::Helium => {
-            let wide = !op.weights.fits_i8();
+            let wide = !shape.narrow;
             match Windows::new([p[0], p[1]], [p[2], p[3]], [oh, ow], wide) {
                 Some(windows) if [p[4], p[5], c] == [1, 1, m] => Need {
                     least: windows.len(c.min(Windows::CHANNELS)),
@@ -67,11 +111,9 @@ pub fn need(net: &Lowered, op: &LOp, backend: Backend) -> Need {
             }
         }
         OpKind::Dense => {
-            let one = net.tensors[op.out].len() == m;
-            let plain = op.weights.is_plain();
-            let direct = layout.direct && plain;
+            let one = y.iter().product::<usize>() == m;
             let (least, full) = match (one, direct) {
-                (true, _) if plain => (layout.dense_len(c), layout.dense_len(c)),
+                (true, _) if shape.plain => (layout.dense_len(c), layout.dense_len(c)),
                 (_, true) => (layout.matrix_len(c, 0), layout.matrix_len(c, 0)),
                 (true, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, 1)),
                 (false, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, m)),

@@ -1,12 +1,13 @@
 //! What a model costs: time on this machine, instructions on an emulated core; and whether both give the same bytes.
 
-use crate::artifact::{Artifact, Host, elements, macs, op_name};
+use crate::artifact::{Artifact, Host, macs, op_name};
 use crate::data::Dataset;
 use crate::failure::{Failure, Outcome, io_text};
 use crate::output::Progress;
 use crate::qemu::{self, Core, RunOptions, RunReport};
-use elastiq::format::{CODING_LINEAR, FLAG_ZEROS, OpKind, OpRow};
+use elastiq::format::{OpKind, OpRow};
 use elastiq::{Backend, Model};
+use elastiq_quant::plan::{Shape, need};
 use object::{Object, ObjectSection, SectionFlags, SectionKind};
 use serde::Serialize;
 use std::path::Path;
@@ -257,34 +258,13 @@ pub fn other_kernels(core: &Core, found: &str) -> Option<String> {
     })
 }
 
-/// Matrix layers with less scratch than `backend` needs for one row of weights: the artifact is aimed at another.
+/// Matrix layers with less scratch than `backend` needs for one tile of weights: the artifact is aimed at another.
 fn short_of_scratch(model: &Model<'_>, backend: Backend) -> usize {
-    let layout = backend.layout();
     let short = |op: &&OpRow| {
-        let kind = OpKind::from_u8(op.kind);
-        let out = elements(&model.tensors()[usize::from(op.out.get())]);
-        let k = match kind {
-            Some(OpKind::Conv | OpKind::Dense) => (macs(model, op) / out as u64) as usize,
-            _ => return false,
-        };
-        let plain = op.bits == 8
-            && op.coding == CODING_LINEAR
-            && op.w_zero.get() == 0
-            && op.flags & FLAG_ZEROS == 0;
-        let one_row = kind == Some(OpKind::Dense) && out == op.quant.len.get() as usize;
-        // Columns of one position are used where they are.
-        let point =
-            op.p.iter()
-                .take(8)
-                .map(|p| p.get())
-                .eq([1, 1, 1, 1, 1, 1, 0, 0]);
-        let in_place = layout.column == 0 && (point || kind == Some(OpKind::Dense));
-        let need = match (one_row && plain, in_place) {
-            (true, _) => layout.dense_len(k),
-            (false, true) => layout.row_len(k) * usize::from(!(layout.direct && plain)),
-            (false, false) => layout.matrix_len(k, usize::from(!(layout.direct && plain))),
-        };
-        (op.scratch.len.get() as usize) < need
+        Shape::of_row(model, op).is_some_and(|shape| {
+            matches!(shape.kind, OpKind::Conv | OpKind::Dense)
+                && (op.scratch.len.get() as usize) < need(&shape, backend).least
+        })
     };
     model.ops().iter().filter(short).count()
 }
