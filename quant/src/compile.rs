@@ -5,6 +5,7 @@ use crate::import;
 use crate::io::Ports;
 use crate::ir::{self, Graph, passes};
 use crate::lower::format::Formats;
+use crate::lower::given::Given;
 use crate::lower::{Lowered, lower};
 use crate::pack::{Extras, coding_name, kind_name, pack};
 use crate::plan::{Plan, merge_in_place, plan};
@@ -23,6 +24,8 @@ pub struct CompileOptions {
     pub method: Method,
     /// Width and coding of the weights.
     pub weights: Formats,
+    /// Quantization of layers and activations that is decided already.
+    pub given: Given,
     /// Kernels that the artifact is aimed at; it runs on all others too, slower.
     pub backend: Backend,
     /// Remove channels that are constant.
@@ -42,6 +45,7 @@ impl Default for CompileOptions {
         CompileOptions {
             method: Method::default(),
             weights: Formats::default(),
+            given: Given::default(),
             backend: Backend::Dsp,
             dead_channels: true,
             labels: Vec::new(),
@@ -148,7 +152,7 @@ pub fn compile_graph(
     let ranges = calibrate(&graph, calib, opts.method, &mut |done, total| {
         progress("calibrate", done, total)
     })?;
-    let mut net = lower(&graph, &ranges, &opts.weights)?;
+    let mut net = lower(&graph, &ranges, &opts.weights, &opts.given)?;
     merge_in_place(&mut net);
     let plan = plan(&net, opts.backend);
     let mut extras = Extras {

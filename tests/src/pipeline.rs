@@ -51,7 +51,7 @@ impl Built {
 pub fn build(file: &Path, calib: &Samples) -> Result<Built, Error> {
     let (graph, _) = passes::optimize(import::load(file)?);
     let ranges = calibrate(&graph, calib, Method::MinMax, &mut |_, _| {})?;
-    let mut lowered = lower(&graph, &ranges, &Default::default())?;
+    let mut lowered = lower(&graph, &ranges, &Default::default(), &Default::default())?;
     merge_in_place(&mut lowered);
     let plan = plan(&lowered, elastiq::Backend::Dsp);
     let bytes = pack(&lowered, &plan, &graph, &Extras::default())?;

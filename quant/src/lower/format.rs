@@ -138,6 +138,16 @@ impl Grid {
         row.iter().map(code).unzip()
     }
 
+    /// Integer weight that `code` stands for in channel `c`, `None` where there is none.
+    pub fn value(&self, c: usize, code: i8) -> Option<f64> {
+        match &self.levels {
+            Levels::Linear { lo, hi, zeros } => (*lo..=*hi)
+                .contains(&i32::from(code))
+                .then(|| f64::from(code) - f64::from(zero_of(zeros, c))),
+            Levels::Book(book) => book.get(usize::from(code as u8)).map(|&v| f64::from(v)),
+        }
+    }
+
     /// The code of weight 0 in channel `c`.
     pub fn zero_code(&self, c: usize) -> i8 {
         match &self.levels {

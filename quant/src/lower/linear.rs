@@ -11,6 +11,7 @@
 //! are then too small to matter next to the output's step.
 
 use super::format::{Coding, Grid, Levels, WeightFormat};
+use super::given::GivenWeights;
 use super::quant::{LEAST, Quant, mult, shift_for};
 use crate::Error;
 use crate::ir::{FileQuant, Value};
@@ -98,6 +99,49 @@ impl Weights {
             }
             _ => Ok(Weights::new(real, format)),
         }
+    }
+
+    /// Codes that were decided before, for a constant `[m, ..]`.
+    ///
+    /// # Errors
+    /// Numbers of codes, scales or zero points that are not those of the constant; codes outside of the levels.
+    pub fn given(value: &Value, given: &GivenWeights) -> Result<Weights, Error> {
+        let m = value.shape.first().copied().unwrap_or(1).max(1);
+        let n: usize = value.shape.iter().product();
+        let GivenWeights { bits, grid, codes } = given;
+        let wrong = |text: String| Err(Error::input(format!("given weights: {text}")));
+        if !(2..=8).contains(bits) || codes.len() != n || grid.scale.len() != m {
+            let text = format!(
+                "{} codes of {bits} bits and {} scales for {n} weights of {m} channels",
+                codes.len(),
+                grid.scale.len()
+            );
+            return wrong(text);
+        }
+        if let Some(s) = grid.scale.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            return wrong(format!("scale {s} is not positive"));
+        }
+        let fits = match &grid.levels {
+            Levels::Linear { zeros, .. } => zeros.len() == 1 || zeros.len() == m,
+            Levels::Book(book) => book.len() == 1 << bits && book.is_sorted(),
+        };
+        if !fits {
+            return wrong("zero points or book of another size, or not ascending".to_owned());
+        }
+        let k = n / m;
+        let mut fixed = Vec::with_capacity(m);
+        for (c, row) in codes.chunks(k.max(1)).enumerate() {
+            let Some(row) = row.iter().map(|&code| grid.value(c, code)).collect() else {
+                return wrong(format!("channel {c}: a code has no level"));
+            };
+            fixed.push(row);
+        }
+        Ok(Weights {
+            real: vec![vec![0.0; k]; m],
+            fixed: Some(fixed),
+            grid: grid.clone(),
+            bits: *bits,
+        })
     }
 
     fn from_file(real: Vec<Vec<f64>>, q: &FileQuant) -> Result<Weights, Error> {

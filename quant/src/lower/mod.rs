@@ -7,6 +7,7 @@
 mod emit;
 pub mod format;
 mod func;
+pub mod given;
 pub mod linear;
 pub mod params;
 pub mod quant;
@@ -18,6 +19,7 @@ use crate::calibrate::Ranges;
 use crate::ir::{Graph, ValueId};
 use elastiq::format::OpKind;
 use format::Formats;
+use given::Given;
 use linear::Codes;
 use quant::Quant;
 
@@ -114,12 +116,18 @@ impl Lowered {
     }
 }
 
-/// Lower `graph` with the activation ranges of its calibration and the weight formats of its layers.
+/// Lower `graph` with the activation ranges of its calibration and the weight formats of its layers, but for what is
+/// `given`.
 ///
 /// # Errors
 /// Formats for layers that do not exist. Names the node (and channel) that has no integer form, or whose arithmetic does not fit 32 bits.
-pub fn lower(graph: &Graph, ranges: &Ranges, formats: &Formats) -> Result<Lowered, Error> {
+pub fn lower(
+    graph: &Graph,
+    ranges: &Ranges,
+    formats: &Formats,
+    given: &Given,
+) -> Result<Lowered, Error> {
     let steps = steps::steps(graph)?;
-    let params = params::assign(graph, &steps, ranges)?;
-    emit::emit(graph, &steps, &params, formats)
+    let params = params::assign(graph, &steps, ranges, given)?;
+    emit::emit(graph, &steps, &params, formats, given)
 }

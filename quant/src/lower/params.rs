@@ -2,6 +2,7 @@
 //!
 //! Values whose codes only move (pooling maximum, reshape, slice, ...) form a class with one quantization.
 
+use super::given::{Given, GivenActivation, layers_of};
 use super::quant::Quant;
 use super::steps::{Kind, Step, Steps};
 use crate::Error;
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 #[derive(Debug, Default)]
 pub struct Params {
     quant: HashMap<ValueId, Quant>,
+    /// First and last code of activations that do not use all.
+    range: HashMap<ValueId, (i8, i8)>,
     /// Values of type `i32`: indices from ArgMax.
     indices: HashSet<ValueId>,
 }
@@ -21,6 +24,11 @@ impl Params {
     /// Quantization of activation `v`.
     pub fn get(&self, v: ValueId) -> Quant {
         self.quant.get(&v).copied().unwrap_or(Quant::UNIT)
+    }
+
+    /// First and last code that activation `v` uses.
+    pub fn range(&self, v: ValueId) -> (i8, i8) {
+        self.range.get(&v).copied().unwrap_or((i8::MIN, i8::MAX))
     }
 
     /// True where `v` holds `i32` indices.
@@ -82,34 +90,29 @@ impl Classes {
 ///
 /// # Errors
 /// A value without a calibrated range, an unusable quantization in the file, or arithmetic on indices.
-pub fn assign(graph: &Graph, steps: &Steps, ranges: &Ranges) -> Result<Params, Error> {
-    let indices = indices(graph, &steps.steps)?;
-    let mut members: Vec<ValueId> = graph.inputs.iter().map(|p| p.value).collect();
-    for step in &steps.steps {
-        members.push(step.output);
-    }
-    members.retain(|v| !indices.contains(v));
-    members.sort_unstable();
-    members.dedup();
-
-    let mut classes = Classes {
-        parent: HashMap::new(),
-        fixed: HashMap::new(),
-    };
-    for &v in &members {
-        if let Some(q) = steps.fixed.get(&v) {
-            classes.fixed.insert(v, from_file(&graph.value(v).name, q)?);
-        }
-    }
-    for step in steps
-        .steps
+pub fn assign(
+    graph: &Graph,
+    steps: &Steps,
+    ranges: &Ranges,
+    given: &Given,
+) -> Result<Params, Error> {
+    let Groups {
+        indices,
+        members,
+        classes,
+        joined,
+    } = group(graph, steps, given)?;
+    let names: Vec<&str> = members
         .iter()
-        .filter(|s| s.kind.moves() && !indices.contains(&s.output))
-    {
-        classes.tie(step.inputs[0], step.output);
-    }
-    let joined = tie_concats(graph, &steps.steps, &members, &mut classes);
+        .map(|&v| graph.value(v).name.as_str())
+        .collect();
+    given.check(&layers_of(steps), &names)?;
     let natural = natural(&steps.steps, &classes, &joined);
+    let mut limits: HashMap<ValueId, (i8, i8)> = HashMap::new();
+    for (v, a) in given_to(graph, &members, given) {
+        let limit = limits.entry(classes.root(v)).or_insert((a.lo, a.hi));
+        *limit = (limit.0.max(a.lo), limit.1.min(a.hi));
+    }
 
     let mut hulls: BTreeMap<ValueId, (f32, f32)> = BTreeMap::new();
     for &v in &members {
@@ -118,7 +121,7 @@ pub fn assign(graph: &Graph, steps: &Steps, ranges: &Ranges) -> Result<Params, E
             *hull = (hull.0.min(lo), hull.1.max(hi));
         }
     }
-    let mut quant = HashMap::new();
+    let (mut quant, mut range) = (HashMap::new(), HashMap::new());
     for &v in &members {
         let root = classes.root(v);
         let known = classes
@@ -137,8 +140,82 @@ pub fn assign(graph: &Graph, steps: &Steps, ranges: &Ranges) -> Result<Params, E
             }
         };
         quant.insert(v, q);
+        if let Some(&limit) = limits.get(&root) {
+            range.insert(v, limit);
+        }
     }
-    Ok(Params { quant, indices })
+    Ok(Params {
+        quant,
+        range,
+        indices,
+    })
+}
+
+/// Activations and how they hang together.
+struct Groups {
+    indices: HashSet<ValueId>,
+    members: Vec<ValueId>,
+    classes: Classes,
+    /// Classes of the outputs of concatenations.
+    joined: HashSet<ValueId>,
+}
+
+/// Activations that share a quantization because their codes only move; see [`super::given::activations`].
+pub fn classes(graph: &Graph, steps: &Steps) -> Result<Vec<Vec<ValueId>>, Error> {
+    let groups = group(graph, steps, &Given::default())?;
+    let mut by_root: BTreeMap<ValueId, Vec<ValueId>> = BTreeMap::new();
+    for &v in &groups.members {
+        by_root.entry(groups.classes.root(v)).or_default().push(v);
+    }
+    Ok(by_root.into_values().collect())
+}
+
+/// What `given` says about `members`.
+fn given_to<'a>(
+    graph: &'a Graph,
+    members: &'a [ValueId],
+    given: &'a Given,
+) -> impl Iterator<Item = (ValueId, GivenActivation)> + 'a {
+    let of = |&v| Some((v, *given.activations.get(&graph.value(v).name)?));
+    members.iter().filter_map(of)
+}
+
+fn group(graph: &Graph, steps: &Steps, given: &Given) -> Result<Groups, Error> {
+    let indices = indices(graph, &steps.steps)?;
+    let mut members: Vec<ValueId> = graph.inputs.iter().map(|p| p.value).collect();
+    for step in &steps.steps {
+        members.push(step.output);
+    }
+    members.retain(|v| !indices.contains(v));
+    members.sort_unstable();
+    members.dedup();
+
+    let mut classes = Classes {
+        parent: HashMap::new(),
+        fixed: HashMap::new(),
+    };
+    for &v in &members {
+        if let Some(q) = steps.fixed.get(&v) {
+            classes.fixed.insert(v, from_file(&graph.value(v).name, q)?);
+        }
+    }
+    for (v, a) in given_to(graph, &members, given) {
+        classes.fixed.insert(v, a.quant);
+    }
+    for step in steps
+        .steps
+        .iter()
+        .filter(|s| s.kind.moves() && !indices.contains(&s.output))
+    {
+        classes.tie(step.inputs[0], step.output);
+    }
+    let joined = tie_concats(graph, &steps.steps, &members, &mut classes);
+    Ok(Groups {
+        indices,
+        members,
+        classes,
+        joined,
+    })
 }
 
 /// Values that hold indices, which only outputs and reshapes may use.

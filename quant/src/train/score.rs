@@ -7,6 +7,7 @@ use crate::calibrate::{Method, calibrate};
 use crate::io::Ports;
 use crate::ir::passes;
 use crate::lower::format::Formats;
+use crate::lower::given::Given;
 use crate::lower::lower;
 use crate::pack::{Extras, pack};
 use crate::plan::{merge_in_place, plan};
@@ -53,7 +54,7 @@ impl<'a> Scorer<'a> {
         let graph = network.with_params(params);
         let (graph, _) = passes::optimize(graph);
         let ranges = calibrate(&graph, &self.calibration, Method::default(), &mut |_, _| {})?;
-        let mut net = lower(&graph, &ranges, &Formats::default())?;
+        let mut net = lower(&graph, &ranges, &Formats::default(), &Given::default())?;
         merge_in_place(&mut net);
         let bytes = pack(
             &net,

@@ -176,7 +176,7 @@ pub fn build(graph: &Graph, n: usize) -> Result<Built, Error> {
 
 pub fn build_with(graph: &Graph, samples: &Samples, method: Method) -> Result<Built, Error> {
     let ranges = calibrate(graph, samples, method, &mut |_, _| {})?;
-    let mut net = lower(graph, &ranges, &Default::default())?;
+    let mut net = lower(graph, &ranges, &Default::default(), &Default::default())?;
     merge_in_place(&mut net);
     let plan = plan(&net, elastiq::Backend::Portable);
     let bytes = pack(&net, &plan, graph, &Extras::default())?;

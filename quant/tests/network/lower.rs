@@ -326,10 +326,11 @@ fn what_has_no_integer_form_is_refused_by_name() {
     let d = n.op(Op::Dense, &[x, w], &[1, 2]);
     n.output(d);
     let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
-    let message = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default())
-        .err()
-        .unwrap()
-        .to_string();
+    let message =
+        elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default(), &Default::default())
+            .err()
+            .unwrap()
+            .to_string();
     assert!(
         message.contains("`n0` (Dense)") && message.contains("channel 1"),
         "{message}"
@@ -432,10 +433,11 @@ fn broadcast_beyond_rank_four_is_refused() {
     let s = n.op(Op::Add, &[x, y], &[2, 2, 1, 1, 2]);
     n.output(s);
     let ranges = elastiq_quant::calibrate::Ranges(vec![Some((-1.0, 1.0)); n.graph.values.len()]);
-    let message = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default())
-        .err()
-        .unwrap()
-        .to_string();
+    let message =
+        elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default(), &Default::default())
+            .err()
+            .unwrap()
+            .to_string();
     assert!(
         message.contains("`n0` (Add)") && message.contains("rank 5"),
         "{message}"

@@ -2,5 +2,6 @@
 
 mod artifact;
 mod common;
+mod given;
 mod lower;
 mod plan;

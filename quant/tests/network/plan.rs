@@ -200,7 +200,9 @@ fn scratch_is_placed_beside_what_is_alive() {
     let ranges =
         elastiq_quant::calibrate::calibrate(&n.graph, &samples, Default::default(), &mut |_, _| {})
             .unwrap();
-    let net = elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default()).unwrap();
+    let net =
+        elastiq_quant::lower::lower(&n.graph, &ranges, &Default::default(), &Default::default())
+            .unwrap();
     let need = |len| elastiq_quant::plan::Need {
         least: len,
         full: len,

@@ -3,6 +3,7 @@
 mod moving;
 
 use super::format::{Formats, WeightFormat};
+use super::given::Given;
 use super::linear::{Codes, Linear, Weights, linear};
 use super::params::{Params, from_file};
 use super::quant::{Quant, bounds};
@@ -19,6 +20,7 @@ pub fn emit(
     steps: &Steps,
     params: &Params,
     formats: &Formats,
+    given: &Given,
 ) -> Result<Lowered, Error> {
     let weighty = |s: &&Step| matches!(s.kind, Kind::Conv { .. } | Kind::Dense { .. });
     let named = |name: &String| steps.steps.iter().filter(weighty).any(|s| s.name == *name);
@@ -38,6 +40,7 @@ pub fn emit(
         graph,
         params,
         formats,
+        given,
         out: Lowered::default(),
         tensors: HashMap::new(),
     };
@@ -64,6 +67,7 @@ struct Emit<'a> {
     graph: &'a Graph,
     params: &'a Params,
     formats: &'a Formats,
+    given: &'a Given,
     out: Lowered,
     tensors: HashMap<ValueId, usize>,
 }
@@ -203,6 +207,7 @@ impl Emit<'_> {
 
     fn op(&self, step: &Step, kind: OpKind, in0: usize, out: usize) -> LOp {
         let (lo, hi) = bounds(self.quant(out), step.clamp.0, step.clamp.1);
+        let (first, last) = self.params.range(step.output);
         LOp {
             name: step.name.clone(),
             op: step.op,
@@ -212,8 +217,8 @@ impl Emit<'_> {
             in0,
             in1: None,
             out,
-            lo,
-            hi,
+            lo: lo.clamp(first, last),
+            hi: hi.clamp(first, last),
             weights: Codes::default(),
             quant: Vec::new(),
             lut: Vec::new(),
@@ -285,7 +290,9 @@ impl Emit<'_> {
             }
             Kind::Lut(f) => {
                 (op.lo, op.hi) = (0, 0);
-                op.lut = f.table(qx, qy);
+                let (first, last) = self.params.range(step.output);
+                let code = |byte: u8| (byte as i8).clamp(first, last) as u8;
+                op.lut = f.table(qx, qy).into_iter().map(code).collect();
             }
             Kind::PRelu { slopes } => {
                 op.kind = OpKind::PRelu;
@@ -334,7 +341,10 @@ impl Emit<'_> {
         y: Quant,
     ) -> Result<Linear, Error> {
         let format = self.formats.of(layer);
-        let w = Weights::of_value(self.graph.value(weights), format)?;
+        let w = match self.given.weights.get(layer) {
+            Some(given) => Weights::given(self.graph.value(weights), given)?,
+            None => Weights::of_value(self.graph.value(weights), format)?,
+        };
         let data = bias.and_then(|b| self.graph.value(b).constant.as_ref());
         let bias: Vec<f64> =
             data.map_or_else(Vec::new, |b| b.iter().map(|&v| f64::from(v)).collect());
