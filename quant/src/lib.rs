@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod compile;
+pub mod compress;
 pub mod error;
 pub mod export;
 pub mod import;

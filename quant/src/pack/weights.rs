@@ -7,7 +7,7 @@ use elastiq::format::{
 };
 
 /// Longest rows that the kernels take in pairs.
-const MOST_IN_PAIRS: usize = 5760;
+pub const MOST_IN_PAIRS: usize = 5760;
 
 /// The weight fields of an operator row.
 pub struct Packed {

@@ -1,0 +1,3 @@
+//! Compression methods that train or search.
+
+pub mod eqnet;

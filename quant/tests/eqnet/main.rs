@@ -1,0 +1,4 @@
+//! Elastic quantization: the space, the quantizers, training, and what leaves it as integers.
+
+mod common;
+mod space;
