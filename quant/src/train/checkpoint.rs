@@ -1,14 +1,11 @@
-//! State of a training in one file, complete enough to go on as if it had never stopped.
-//!
-//! `ELQTRAIN`, length of the header (`u64`), header as JSON, every vector as little-endian `f32` (parameters, optimizer,
-//! best parameters), CRC-32C of all before it.
+//! State of a training in one file, complete enough to go on as if it had never stopped: parameters, optimizer, best
+//! parameters in a [frame](super::frame).
 
 use super::config::Config;
+use super::frame::{self, write_whole};
 use super::network::Param;
 use crate::Error;
-use elastiq::format::crc::crc32c;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"ELQTRAIN";
@@ -95,22 +92,10 @@ impl Checkpoint {
         let lengths = |s: &Vec<Vec<f32>>| s.iter().map(Vec::len).collect();
         self.header.slots = self.slots.iter().map(lengths).collect();
         let file = Self::file(folder);
-        let header =
-            serde_json::to_vec(&self.header).map_err(|e| Error::file(&file, e.to_string()))?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend((header.len() as u64).to_le_bytes());
-        bytes.extend(header);
         let slots = self.slots.iter().flatten();
-        for v in self
-            .params
-            .iter()
-            .chain(slots)
-            .chain(&self.best_params)
-            .flatten()
-        {
-            bytes.extend(v.to_le_bytes());
-        }
-        bytes.extend(crc32c(&bytes).to_le_bytes());
+        let vectors = self.params.iter().chain(slots).chain(&self.best_params);
+        let bytes =
+            frame::bytes(MAGIC, &self.header, vectors).map_err(|text| Error::file(&file, text))?;
         std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e.to_string()))?;
         write_whole(&file, &bytes)
     }
@@ -126,23 +111,8 @@ impl Checkpoint {
     }
 
     fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
-        let body = bytes
-            .strip_prefix(MAGIC)
-            .ok_or("is not a checkpoint of a training")?;
-        let (body, crc) = body.split_last_chunk::<4>().ok_or("is cut off")?;
-        if u32::from_le_bytes(*crc) != crc32c(&bytes[..bytes.len() - 4]) {
-            return Err("is damaged: its checksum does not fit".into());
-        }
-        let (len, body) = body.split_first_chunk::<8>().ok_or("is cut off")?;
-        let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| "is cut off")?;
-        let (text, blob) = body.split_at_checked(len).ok_or("is cut off")?;
-        let header: Header =
-            serde_json::from_slice(text).map_err(|e| format!("is of another version: {e}"))?;
-        let mut rest = blob
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b));
+        let (header, values): (Header, Vec<f32>) = frame::parse(MAGIC, bytes)?;
+        let mut rest = values.into_iter();
         let mut take = |n: usize| -> Result<Vec<f32>, String> {
             let values: Vec<f32> = rest.by_ref().take(n).collect();
             if values.len() == n {
@@ -222,25 +192,4 @@ impl Header {
 
 fn named(p: &Param) -> (String, Vec<usize>) {
     (p.name.clone(), p.shape.clone())
-}
-
-/// Write `bytes` to a temporary file next to `path` and rename it.
-///
-/// # Errors
-/// Names the file.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|e| {
-        // What is left of the attempt is of no use; that it cannot be removed changes nothing.
-        let _ = std::fs::remove_file(&temporary);
-        Error::file(path, e.to_string())
-    })
 }

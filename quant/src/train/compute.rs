@@ -56,6 +56,20 @@ impl<'a> Compute<'a> {
         picks: &[usize],
         mix: Mix,
     ) -> Result<Step, Error> {
+        self.step_with(params, data, picks, mix, |out| {
+            self.loss(out, data, picks, mix)
+        })
+    }
+
+    /// [`Compute::step`] with a loss of its own: `loss` gets what [`Network::forward`] gives.
+    pub fn step_with(
+        &self,
+        params: &[Tensor<1>],
+        data: &Data,
+        picks: &[usize],
+        mix: Mix,
+        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> Result<Step, Error> {
         let inputs = self.inputs(data, picks, mix);
         let leaves: Vec<Tensor<1>> = params
             .iter()
@@ -63,7 +77,7 @@ impl<'a> Compute<'a> {
             .collect();
         let out = self.forward(&leaves, &inputs, picks.len(), &mut NoHooks);
         let scores = out.clone().inner();
-        let loss = self.loss(out, data, picks, mix);
+        let loss = loss(out);
         let value = host(loss.clone().inner())[0];
         if !value.is_finite() {
             return Err(self.blame(params, &inputs, picks.len()));

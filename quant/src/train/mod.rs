@@ -4,20 +4,21 @@
 //! from a text, [`crate::export`] writes the result.
 
 mod checkpoint;
-mod compute;
+pub(crate) mod compute;
 mod config;
-mod data;
+pub(crate) mod data;
 pub mod describe;
 mod device;
+pub(crate) mod frame;
 mod network;
-mod objective;
+pub(crate) mod objective;
 mod ops;
-mod optimizer;
+pub(crate) mod optimizer;
 mod schedule;
 mod score;
 mod trainer;
 mod unquantized;
-mod var;
+pub(crate) mod var;
 
 pub use checkpoint::{Best, EpochReport};
 pub use config::Config;
