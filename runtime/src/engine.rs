@@ -30,7 +30,8 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
         })
     }
 
-    /// The same with the kernels of `backend`; one that this machine does not have stands for the portable kernels.
+    /// The same with the kernels of `backend`; one that this machine does not have stands for the portable kernels,
+    /// which may not be in `OPS`.
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.backend = match Backend::available().any(|b| b == backend) {
             true => backend,
@@ -138,7 +139,7 @@ impl<'a, const OPS: u32> Session<'_, 'a, OPS> {
     /// Execute one operator and give its index, `None` if all are done.
     ///
     /// # Errors
-    /// None with a model from [`Model::parse`].
+    /// None with a model from [`Model::parse`] that `OPS` was made for.
     pub fn step(&mut self) -> Result<Option<u16>, RunError> {
         let op = self.next;
         let Some(row) = self.model.ops.get(usize::from(op)) else {
@@ -154,7 +155,7 @@ impl<'a, const OPS: u32> Session<'_, 'a, OPS> {
     /// Execute the remaining operators.
     ///
     /// # Errors
-    /// None with a model from [`Model::parse`].
+    /// None with a model from [`Model::parse`] that `OPS` was made for.
     pub fn finish(&mut self) -> Result<(), RunError> {
         while self.step()?.is_some() {}
         Ok(())
@@ -236,9 +237,9 @@ fn execute<const OPS: u32>(step: &Step<'_>, arena: &mut [i8], backend: Backend) 
     let Operands { x, x2, y, scratch } = lend(arena, step)?;
     let has = |kind| OpSet::has(OPS, kind);
     match &step.kernel {
-        Kernel::Conv(k) if has(OpKind::Conv) => k.run::<OPS>(x?, y, scratch, backend),
-        Kernel::Depthwise(k) if has(OpKind::Depthwise) => k.run::<OPS>(x?, y, scratch, backend),
-        Kernel::Dense(k) if has(OpKind::Dense) => k.run::<OPS>(x?, y, scratch, backend),
+        Kernel::Conv(k) if has(OpKind::Conv) => k.run::<OPS>(x?, y, scratch, backend)?,
+        Kernel::Depthwise(k) if has(OpKind::Depthwise) => k.run::<OPS>(x?, y, scratch, backend)?,
+        Kernel::Dense(k) if has(OpKind::Dense) => k.run::<OPS>(x?, y, scratch, backend)?,
         Kernel::MaxPool(k) if has(OpKind::MaxPool) => k.run(x?, y, backend),
         Kernel::AvgPool(k) if has(OpKind::AvgPool) => k.run(x?, y),
         Kernel::Add(k) if has(OpKind::Add) => {

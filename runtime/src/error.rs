@@ -155,7 +155,8 @@ pub enum RunError {
         /// Inputs of the model.
         count: u16,
     },
-    /// Operator `op` cannot be executed. Does not happen with a model that `Model::parse` accepted.
+    /// Operator `op` cannot be executed. Does not happen with a model that `Model::parse` accepted, unless the engine
+    /// lacks the kernels for it: its [`crate::OpSet::PARTS`] are of another artifact, or the arena is not aligned.
     Invalid {
         /// Index of the operator.
         op: u16,

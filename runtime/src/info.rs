@@ -1,9 +1,10 @@
 //! What firmware must know about an artifact at compile time.
 
 use crate::format::{CODING_CODEBOOK, MAGIC, MAJOR, OpKind, OpRow};
+use crate::parts;
 use crate::spec::ARITH;
 
-/// Sets of operators: bit [`OpKind::bit`] of a `u32`, and the weight codings beside plain 8 bits.
+/// Sets of operators: bit [`OpKind::bit`] of a `u32`, the weight codings beside plain 8 bits, and parts of kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct OpSet;
 
@@ -13,9 +14,40 @@ impl OpSet {
     /// Weights by codebook.
     pub const CODEBOOK: u32 = 1 << 31;
 
-    /// Every operator and weight coding of the runtime.
+    /// A convolution that the backend leaves to the portable kernel, for its shape or for want of scratch.
+    pub const PORTABLE_CONV: u32 = 1 << 16;
+    /// The same of a depthwise convolution.
+    pub const PORTABLE_DEPTHWISE: u32 = 1 << 17;
+    /// The same of a dense layer.
+    pub const PORTABLE_DENSE: u32 = 1 << 18;
+    /// Weights of convolutions, or dense layers computed as such, that are not plain 8-bit rows.
+    pub const CODED_CONV: u32 = 1 << 19;
+    /// The same of depthwise convolutions.
+    pub const CODED_DEPTHWISE: u32 = 1 << 20;
+    /// Convolutions with windows of more than the input at the same position.
+    pub const WINDOWS: u32 = 1 << 21;
+    /// Such windows with gaps between their codes: dilated, or of a group of channels.
+    pub const BROKEN_WINDOWS: u32 = 1 << 22;
+    /// Dense layers with weights row by row.
+    pub const DENSE_ROWS: u32 = 1 << 23;
+    /// Dense layers with weights in [`crate::format::ORDER_PAIRS`].
+    pub const DENSE_PAIRS: u32 = 1 << 24;
+    /// Dense layers computed as convolutions.
+    pub const DENSE_BLOCKS: u32 = 1 << 25;
+    /// Outputs of Conv, Depthwise and Dense with bounds of their own.
+    pub const CLAMP: u32 = 1 << 26;
+    /// Depthwise convolutions with windows of 3 x 3 and stride 1 along the longer axis of the output.
+    pub const PLANES_1: u32 = 1 << 27;
+    /// The same with stride 2.
+    pub const PLANES_2: u32 = 1 << 28;
+    /// Depthwise convolutions with other windows.
+    pub const PLANES_ANY: u32 = 1 << 15;
+    /// Parts of kernels; which ones an artifact needs depends on the backend, and is not in its header.
+    pub const PARTS: u32 = 0x1fff << 16 | Self::PLANES_ANY;
+
+    /// Everything in the runtime.
     pub const ALL: u32 = {
-        let mut set = Self::LOW_BITS | Self::CODEBOOK;
+        let mut set = Self::LOW_BITS | Self::CODEBOOK | Self::PARTS;
         let mut rest: &[OpKind] = &OpKind::ALL;
         while let [kind, tail @ ..] = rest {
             set |= kind.bit();
@@ -30,7 +62,7 @@ impl OpSet {
         set & kind.bit() != 0
     }
 
-    /// What an operator row needs: its kind and its weight coding.
+    /// What an operator row needs, but for [`OpSet::PARTS`]: its kind and its weight coding.
     pub fn of(row: &OpRow) -> u32 {
         let kind = OpKind::from_u8(row.kind).map_or(0, OpKind::bit);
         kind | match (row.coding, row.bits) {
@@ -51,7 +83,7 @@ impl OpSet {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// Operators and weight codings used, the parameter of [`crate::Engine`].
+    /// Operators, weight codings and parts of kernels used, the parameter of [`crate::Engine`].
     pub ops: u32,
     /// Bytes of arena that a run needs.
     pub arena_len: usize,
@@ -64,21 +96,28 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Read the header; for a `const`, where a malformed header is a compile error.
+    /// Read the header and the rows of operators; for a `const`, where a malformed header is a compile error.
+    ///
+    /// Parts of kernels are left out for an artifact that lies at a multiple of [`crate::format::ALIGN`], as
+    /// [`crate::include_model!`] puts it, and an arena at a multiple of 4.
     ///
     /// # Panics
     /// Where [`ModelInfo::read`] gives `None`. Use that one outside of constants.
     #[allow(clippy::panic, reason = "the compile error this function promises")]
     pub const fn of(bytes: &[u8]) -> ModelInfo {
         match Self::read(bytes) {
-            Some(info) => info,
+            Some(info) => ModelInfo {
+                ops: info.ops & !OpSet::PARTS | parts::of_artifact(bytes),
+                ..info
+            },
             None => panic!("not an elastiq artifact that this version can read"),
         }
     }
 
     /// Read the header; `None` if it is too short, or of another format or version.
     ///
-    /// Bytes behind the header are not looked at, so that a loader that has only the header can size its buffers.
+    /// Bytes behind the header are not looked at, so that a loader that has only the header can size its buffers; all
+    /// parts of kernels are in its operators.
     pub const fn read(bytes: &[u8]) -> Option<ModelInfo> {
         let Some([m0, m1, m2, m3, major, _, arith, ..]) = bytes.first_chunk::<64>() else {
             return None;
@@ -88,7 +127,7 @@ impl ModelInfo {
             return None;
         }
         Some(ModelInfo {
-            ops: u32_at(bytes, 16),
+            ops: u32_at(bytes, 16) | OpSet::PARTS,
             arena_len: u32_at(bytes, 12) as usize,
             input_len: u32_at(bytes, 28) as usize,
             output_len: u32_at(bytes, 32) as usize,
@@ -127,7 +166,7 @@ mod tests {
         header.input_len.set(4);
         header.output_len.set(5);
         let want = ModelInfo {
-            ops: 3,
+            ops: 3 | OpSet::PARTS,
             arena_len: 2,
             input_len: 4,
             output_len: 5,
@@ -138,7 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn all_is_fourteen_operators_and_two_codings() {
-        assert_eq!(OpSet::ALL, ((1 << 14) - 1) | (3 << 30));
+    fn all_is_fourteen_operators_two_codings_and_parts() {
+        assert_eq!(OpSet::ALL & !OpSet::PARTS, ((1 << 14) - 1) | (3 << 30));
+        assert_eq!(OpSet::PARTS.count_ones(), 14);
     }
 }

@@ -36,6 +36,7 @@ mod error;
 pub mod format;
 mod info;
 mod kernels;
+mod parts;
 pub mod spec;
 
 pub use aligned::Aligned;

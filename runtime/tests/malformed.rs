@@ -139,7 +139,7 @@ fn the_undamaged_artifacts_pass_their_self_tests_and_use_every_operator() {
             assert_eq!(common::run(&bytes, &inputs), output);
         }
     }
-    assert_eq!(set, OpSet::ALL);
+    assert_eq!(set, OpSet::ALL & !OpSet::PARTS);
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod weights;
 
 pub use meta::{Meta, MetaLayer, MetaPort};
 pub use strip::without_meta;
-pub(crate) use weights::MOST_IN_PAIRS;
 
 use crate::Error;
 use crate::ir::{Graph, Port};

@@ -3,11 +3,8 @@
 use crate::lower::{LOp, Lowered};
 use elastiq::Backend;
 use elastiq::format::{
-    CODING_CODEBOOK, CODING_LINEAR, FLAG_ZEROS, ORDER_PAIRS, ORDER_ROWS, OpKind,
+    CODING_CODEBOOK, CODING_LINEAR, FLAG_ZEROS, ORDER_PAIRS, ORDER_ROWS, OpKind, PAIRS_MOST,
 };
-
-/// Longest rows that the kernels take in pairs.
-pub const MOST_IN_PAIRS: usize = 5760;
 
 /// The weight fields of an operator row.
 pub struct Packed {
@@ -31,7 +28,7 @@ pub fn pack(net: &Lowered, op: &LOp, backend: Backend) -> Packed {
         && w.is_plain()
         && one_position
         && k.is_multiple_of(2)
-        && k <= MOST_IN_PAIRS;
+        && k <= PAIRS_MOST;
     let rows = match op.kind {
         OpKind::Depthwise => w.codes.len() / op.quant.len().max(1),
         _ => op.quant.len(),

@@ -320,6 +320,8 @@ pub const ORDER_ROWS: u8 = 0;
 /// flipped (code + 128); a missing last row is zero bytes. One SMLAD takes two weights of a halfword (Dense on
 /// Cortex-M with DSP extension).
 pub const ORDER_PAIRS: u8 = 1;
+/// Most codes in a row of [`ORDER_PAIRS`] for which kernels are made.
+pub const PAIRS_MOST: usize = 5760;
 
 /// Flag: ArgMax takes the last of equal maxima.
 pub const FLAG_SELECT_LAST: u8 = 1;

@@ -13,6 +13,7 @@ use super::weights::Weights;
 use super::window::{Taps, Window};
 use super::{Requant, arch};
 use crate::Backend;
+use crate::OpSet;
 use crate::format::QuantRow;
 
 pub(crate) struct Conv<'a> {
@@ -30,20 +31,25 @@ pub(crate) struct Conv<'a> {
 }
 
 impl Conv<'_> {
+    /// `None` where the backend does not take the shape or scratch and the portable kernel is not in `OPS`.
     pub fn run<const OPS: u32>(
         &self,
         x: &[i8],
         y: &mut [i8],
         scratch: &mut [u32],
         backend: Backend,
-    ) {
+    ) -> Option<()> {
         if arch::conv::<OPS>(backend, self, x, y, scratch) {
-            return;
+            return Some(());
+        }
+        if OPS & OpSet::PORTABLE_CONV == 0 {
+            return None;
         }
         self.window
             .positions(x, y, self.quant.len(), |image, rows, cols, out| {
                 self.position(image, rows, cols, out);
             });
+        Some(())
     }
 
     /// All outputs of one position.
@@ -103,7 +109,7 @@ impl Patch<'_> {
     /// The same with offset in the image and length instead of the input.
     #[inline(always)]
     pub fn offsets(&self, mut f: impl FnMut(usize, usize, usize)) {
-        self.blocks(|runs| {
+        self.blocks::<{ OpSet::ALL }>(|runs| {
             for i in 0..runs.count {
                 f(
                     runs.at + i * runs.to_step,
@@ -114,11 +120,11 @@ impl Patch<'_> {
         });
     }
 
-    /// The same for as many runs at once as are evenly spaced.
+    /// The same for as many runs at once as are evenly spaced. Windows outside of `OPS` cost no code.
     #[inline(always)]
-    pub fn blocks(&self, mut f: impl FnMut(&Runs)) {
+    pub fn blocks<const OPS: u32>(&self, mut f: impl FnMut(&Runs)) {
         let (Window { v, h, c }, cg) = (&self.conv.window, self.conv.cg);
-        let whole_rows = cg == *c && h.dilation == 1;
+        let whole_rows = OPS & OpSet::BROKEN_WINDOWS == 0 || cg == *c && h.dilation == 1;
         let (rows, cols) = (self.rows.range.clone(), self.cols.range.clone());
         let start = (self.rows.from * h.input + self.cols.from) * c + self.channel;
         let line = Runs {

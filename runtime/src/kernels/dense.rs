@@ -7,6 +7,7 @@ use super::pieces::{pieces, pieces_mut};
 use super::weights::Weights;
 use super::{Requant, arch};
 use crate::Backend;
+use crate::OpSet;
 use crate::format::QuantRow;
 
 pub(crate) struct Dense<'a> {
@@ -17,15 +18,19 @@ pub(crate) struct Dense<'a> {
 }
 
 impl Dense<'_> {
+    /// `None` where the backend does not take the shape or scratch and the portable kernel is not in `OPS`.
     pub fn run<const OPS: u32>(
         &self,
         x: &[i8],
         y: &mut [i8],
         scratch: &mut [u32],
         backend: Backend,
-    ) {
+    ) -> Option<()> {
         if arch::dense::<OPS>(backend, self, x, y, scratch) {
-            return;
+            return Some(());
+        }
+        if OPS & OpSet::PORTABLE_DENSE == 0 {
+            return None;
         }
         for (x, y) in pieces(x, self.k).zip(pieces_mut(y, self.quant.len())) {
             for (o, (y, q)) in y.iter_mut().zip(self.quant).enumerate() {
@@ -33,5 +38,6 @@ impl Dense<'_> {
                 *y = self.rq.apply(acc, q.mult.get());
             }
         }
+        Some(())
     }
 }

@@ -8,6 +8,7 @@ use super::weights::Weights;
 use super::window::{Taps, Window};
 use super::{Requant, arch};
 use crate::Backend;
+use crate::OpSet;
 use crate::format::QuantRow;
 
 /// Outputs accumulated side by side.
@@ -24,15 +25,19 @@ pub(crate) struct Depthwise<'a> {
 }
 
 impl Depthwise<'_> {
+    /// `None` where the backend does not take the shape or scratch and the portable kernel is not in `OPS`.
     pub fn run<const OPS: u32>(
         &self,
         x: &[i8],
         y: &mut [i8],
         scratch: &mut [u32],
         backend: Backend,
-    ) {
+    ) -> Option<()> {
         if arch::depthwise::<OPS>(backend, self, x, y, scratch) {
-            return;
+            return Some(());
+        }
+        if OPS & OpSet::PORTABLE_DEPTHWISE == 0 {
+            return None;
         }
         self.window
             .positions(x, y, self.m, |image, rows, cols, out| {
@@ -41,6 +46,7 @@ impl Depthwise<'_> {
                     self.block(image, rows, cols, i * BLOCK, out, quant);
                 }
             });
+        Some(())
     }
 
     /// Outputs `first ..` of one position.

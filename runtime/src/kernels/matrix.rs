@@ -9,6 +9,7 @@ use super::pieces::{pieces, pieces_mut};
 use super::weights::Weights;
 use super::window::{Taps, Window};
 use crate::Backend;
+use crate::OpSet;
 use crate::format::QuantRow;
 use core::ops::Range;
 use zerocopy::IntoBytes;
@@ -192,9 +193,9 @@ pub(crate) fn conv<T: Tile, const OPS: u32>(
             row,
             channel: group.wrapping_mul(conv.cg),
         };
-        match point {
+        match point || OPS & OpSet::WINDOWS == 0 {
             true => points::<T>(conv, &block, &place, x, y, parts.wide),
-            false => windows::<T>(conv, &block, &place, x, y, parts.staging, parts.wide),
+            false => windows::<T, OPS>(conv, &block, &place, x, y, parts.staging, parts.wide),
         }
         row = row.wrapping_add(n);
     }
@@ -240,7 +241,7 @@ fn points<T: Tile>(
 
 /// Windows of any size: columns are gathered.
 #[inline(always)]
-fn windows<T: Tile>(
+fn windows<T: Tile, const OPS: u32>(
     conv: &Conv,
     block: &Block,
     place: &Place,
@@ -255,12 +256,12 @@ fn windows<T: Tile>(
     let positions = h.output.wrapping_mul(v.output);
     let images = pieces(x, v.input * h.input * window.c);
     for (image, y) in images.zip(pieces_mut(y, positions.wrapping_mul(m))) {
-        let mut gather = Gather::new(conv, image, place.channel);
+        let mut gather = Gather::new::<OPS>(conv, image, place.channel);
         let mut left = positions;
         for y in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)) {
             let n = layout.cols.min(left);
             left = left.wrapping_sub(n);
-            let Some(columns) = gather.columns::<T>(n, staging, wide) else {
+            let Some(columns) = gather.columns::<T, OPS>(n, staging, wide) else {
                 return;
             };
             let out = y.get_mut(place.row..).unwrap_or_default();
@@ -292,9 +293,9 @@ struct Gather<'g> {
 
 impl<'g> Gather<'g> {
     #[inline(always)]
-    fn new(conv: &'g Conv, image: &'g [i8], channel: usize) -> Self {
+    fn new<const OPS: u32>(conv: &'g Conv, image: &'g [i8], channel: usize) -> Self {
         let Window { v, h, c } = conv.window;
-        let whole_rows = conv.cg == c && h.dilation == 1;
+        let whole_rows = OPS & OpSet::BROKEN_WINDOWS == 0 || conv.cg == c && h.dilation == 1;
         Gather {
             conv,
             image,
@@ -323,7 +324,7 @@ impl<'g> Gather<'g> {
 
     /// The columns at the next `n` positions: gathered in `staging`, and widened where the backend wants that.
     #[inline(always)]
-    fn columns<'s, T: Tile>(
+    fn columns<'s, T: Tile, const OPS: u32>(
         &mut self,
         n: usize,
         staging: &'s mut [u32],
@@ -363,7 +364,7 @@ impl<'g> Gather<'g> {
                     column.fill(conv.z_x as i8);
                 }
                 self.patch(&cols)
-                    .blocks(|runs| T::gather_runs(self.image, 0, 1, runs, column, 0));
+                    .blocks::<OPS>(|runs| T::gather_runs(self.image, 0, 1, runs, column, 0));
                 self.advance(1);
             }
         }

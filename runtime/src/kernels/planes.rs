@@ -8,7 +8,7 @@ use super::Requant;
 use super::depthwise::Depthwise;
 use super::pieces::{every, pieces, pieces_mut};
 use crate::format::QuantRow;
-use crate::{Backend, PLANE_CHANNELS};
+use crate::{Backend, OpSet, PLANE_CHANNELS};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// What a backend does.
@@ -56,7 +56,7 @@ pub(crate) trait Lines {
     /// All outputs of one channel:
     /// `y[l * next + i * step] = requant(bias + Σ_a Σ_t taps[a * row + t] · codes[(l * stride[0] + a) * pitch +
     /// i * stride[1] + t])`.
-    fn outputs(plane: &Plane<Self::Code>, y: &mut [i8]);
+    fn outputs<const OPS: u32>(plane: &Plane<Self::Code>, y: &mut [i8]);
 }
 
 /// [`Lines::spread`] for all.
@@ -105,7 +105,7 @@ pub(crate) struct Plane<'p, C> {
 
 /// Run `d` on a backend; `false` if it is of a kind that planes are not for, or scratch is too small.
 #[inline(always)]
-pub(crate) fn depthwise<T: Lines>(
+pub(crate) fn depthwise<T: Lines, const OPS: u32>(
     d: &Depthwise,
     x: &[i8],
     y: &mut [i8],
@@ -167,9 +167,9 @@ pub(crate) fn depthwise<T: Lines>(
             let channels = PLANE_CHANNELS.min(c);
             let channel = first.min(c.wrapping_sub(channels));
             for j in 0..channels {
-                run.taps(channel.wrapping_add(j), j, taps);
+                run.taps::<OPS>(channel.wrapping_add(j), j, taps);
             }
-            run.channels::<T>(channel, channels, x, y, taps, codes);
+            run.channels::<T, OPS>(channel, channels, x, y, taps, codes);
             first = first.wrapping_add(PLANE_CHANNELS);
         }
     }
@@ -232,7 +232,7 @@ impl Run<'_> {
 
     /// Decode the taps of `channel` to place `j`.
     #[inline]
-    fn taps(&self, channel: usize, j: usize, taps: &mut [i16]) {
+    fn taps<const OPS: u32>(&self, channel: usize, j: usize, taps: &mut [i16]) {
         let ([dy, dx], width) = (self.tap, self.d.window.h.kernel);
         let start = j.wrapping_mul(self.taps_len());
         let taps = taps.get_mut(start..).unwrap_or_default();
@@ -249,13 +249,14 @@ impl Run<'_> {
         match self.d.weights.plain() {
             Some(w) => every(w.get(channel..).unwrap_or_default(), self.d.m)
                 .for_each(|w| put(i16::from(*w))),
+            None if OPS & OpSet::CODED_DEPTHWISE == 0 => {}
             None => (0..self.d.window.taps()).for_each(|t| put(self.d.weights.at(t, channel))),
         }
     }
 
     /// The outputs of `n` channels of an image.
     #[inline(always)]
-    fn channels<T: Lines>(
+    fn channels<T: Lines, const OPS: u32>(
         &self,
         channel: usize,
         n: usize,
@@ -330,7 +331,7 @@ impl Run<'_> {
                     rq: self.d.rq,
                 };
                 let at = done.wrapping_mul(across.y).wrapping_add(at);
-                T::outputs(&plane, y.get_mut(at..).unwrap_or_default());
+                T::outputs::<OPS>(&plane, y.get_mut(at..).unwrap_or_default());
             }
             done = done.wrapping_add(lines);
             let used = lines.wrapping_mul(across.stride);
@@ -361,7 +362,7 @@ mod tests {
         const BACKEND: Backend = Backend::Dsp;
         type Code = i16;
 
-        fn outputs(p: &Plane<i16>, y: &mut [i8]) {
+        fn outputs<const OPS: u32>(p: &Plane<i16>, y: &mut [i8]) {
             for l in 0..p.outputs[0] {
                 for i in 0..p.outputs[1] {
                     let mut acc = p.quant.bias.get();
@@ -434,10 +435,20 @@ mod tests {
             let span = planes.full() - planes.least();
             let mut scratch = vec![!0u32; (planes.least() + draw(span + 9)) / 4];
             let mut have = vec![0; len];
-            assert!(depthwise::<Plain>(&d, &x, &mut have, &mut scratch));
+            assert!(depthwise::<Plain, { OpSet::ALL }>(
+                &d,
+                &x,
+                &mut have,
+                &mut scratch
+            ));
             assert_eq!(have, want);
             scratch.truncate(planes.least() / 4 - 1);
-            assert!(!depthwise::<Plain>(&d, &x, &mut have, &mut scratch));
+            assert!(!depthwise::<Plain, { OpSet::ALL }>(
+                &d,
+                &x,
+                &mut have,
+                &mut scratch
+            ));
         }
     }
 }

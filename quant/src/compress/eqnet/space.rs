@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::ir::Op;
 use crate::lower::given;
-use crate::pack::MOST_IN_PAIRS;
+use elastiq::format::PAIRS_MOST;
 use crate::train::Network;
 use elastiq::Backend;
 use rand::Rng;
@@ -228,7 +228,7 @@ impl Space {
                 }
                 Op::Dense => {
                     let one = y.shape.iter().product::<usize>() == channels;
-                    (channels, one && k.is_multiple_of(2) && k <= MOST_IN_PAIRS)
+                    (channels, one && k.is_multiple_of(2) && k <= PAIRS_MOST)
                 }
                 _ => (channels, false),
             };

@@ -16,6 +16,7 @@ mod tile;
 pub(crate) use elementwise::{add, max};
 
 use crate::Backend;
+use crate::OpSet;
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::depthwise::Depthwise;
@@ -41,7 +42,7 @@ pub(crate) fn conv<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Dsp && tile::conv::<OPS>(conv, x, y, scratch) && bounded(&conv.rq, y)
+    backend == Backend::Dsp && tile::conv::<OPS>(conv, x, y, scratch) && bounded::<OPS>(&conv.rq, y)
 }
 
 /// Depthwise convolution.
@@ -54,8 +55,8 @@ pub(crate) fn depthwise<const OPS: u32>(
     scratch: &mut [u32],
 ) -> bool {
     backend == Backend::Dsp
-        && planes::depthwise::<lines::Dsp>(depthwise, x, y, scratch)
-        && bounded(&depthwise.rq, y)
+        && planes::depthwise::<lines::Dsp, OPS>(depthwise, x, y, scratch)
+        && bounded::<OPS>(&depthwise.rq, y)
 }
 
 /// Dense layer.
@@ -67,13 +68,15 @@ pub(crate) fn dense<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Dsp && dense::dense::<OPS>(dense, x, y, scratch) && bounded(&dense.rq, y)
+    backend == Backend::Dsp
+        && dense::dense::<OPS>(dense, x, y, scratch)
+        && bounded::<OPS>(&dense.rq, y)
 }
 
 /// Clamp to the bounds of `rq` what is clamped to those of a code. Always true.
 #[inline(always)]
-fn bounded(rq: &Requant, y: &mut [i8]) -> bool {
-    if (rq.lo, rq.hi) != (i8::MIN, i8::MAX) {
+fn bounded<const OPS: u32>(rq: &Requant, y: &mut [i8]) -> bool {
+    if OPS & OpSet::CLAMP != 0 && (rq.lo, rq.hi) != (i8::MIN, i8::MAX) {
         elementwise::clamp(y, rq.lo, rq.hi);
     }
     true

@@ -69,7 +69,7 @@ pub(crate) fn depthwise<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Rv32 && planes::depthwise::<Rv32>(depthwise, x, y, scratch)
+    backend == Backend::Rv32 && planes::depthwise::<Rv32, OPS>(depthwise, x, y, scratch)
 }
 
 /// Dense layer.
@@ -350,7 +350,7 @@ impl planes::Lines for Rv32 {
         windows::spread(x, step, n, channels, to, line);
     }
 
-    fn outputs(p: &Plane<i8>, y: &mut [i8]) {
+    fn outputs<const OPS: u32>(p: &Plane<i8>, y: &mut [i8]) {
         let [lines, n] = p.outputs;
         let [down, right] = p.stride;
         if !windows::fits(p, y) {

@@ -72,7 +72,7 @@ pub(crate) fn depthwise<const OPS: u32>(
     y: &mut [i8],
     scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Thumb && planes::depthwise::<Thumb>(depthwise, x, y, scratch)
+    backend == Backend::Thumb && planes::depthwise::<Thumb, OPS>(depthwise, x, y, scratch)
 }
 
 /// Dense layer.
@@ -270,7 +270,7 @@ impl planes::Lines for Thumb {
         windows::spread(x, step, n, channels, to, line);
     }
 
-    fn outputs(p: &Plane<i8>, y: &mut [i8]) {
+    fn outputs<const OPS: u32>(p: &Plane<i8>, y: &mut [i8]) {
         if !windows::fits(p, y) {
             return;
         }

@@ -2,7 +2,8 @@
 
 use super::ops::{function, high, low, requant, smlad, sxtb16, sxtb16_odd};
 use super::tile;
-use crate::format::QuantRow;
+use crate::OpSet;
+use crate::format::{PAIRS_MOST, QuantRow};
 use crate::kernels::conv::Conv;
 use crate::kernels::dense::Dense;
 use crate::kernels::dot::dot;
@@ -13,8 +14,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// Steps of 4 words in a piece of a pair of rows.
 const PIECE: usize = 48;
-/// Longest rows for the loop over pairs: 15 pieces, and fewer than 64 words behind them.
-const PAIRS_MOST: usize = 15 * 8 * PIECE;
+// 15 pieces, and fewer than 64 words behind them.
+const _: () = assert!(PAIRS_MOST == 15 * 8 * PIECE);
 
 /// Two sums, the first in the lower half.
 type Sums = u64;
@@ -228,12 +229,16 @@ pub(super) fn dense<const OPS: u32>(
 ) -> bool {
     let (k, m, weights) = (dense.k, dense.quant.len(), &dense.weights);
     let positions = x.len().checked_div(k).unwrap_or(0);
+    let has = |part| OPS & part != 0;
     let linear = weights.bits == 8 && !matches!(weights.values, Values::Codebook(_));
     let aligned = k % 2 == 0 && weights.bytes.as_ptr().addr() % 4 == 0;
     let kind = match weights.order {
-        Order::Pairs if linear && aligned && k <= PAIRS_MOST => Kind::Pairs,
-        Order::Rows if linear && positions < 4 => Kind::Rows,
-        _ => return as_conv::<OPS>(dense, positions, x, y, scratch),
+        Order::Pairs if linear && aligned && k <= PAIRS_MOST && has(OpSet::DENSE_PAIRS) => {
+            Kind::Pairs
+        }
+        Order::Rows if linear && positions < 4 && has(OpSet::DENSE_ROWS) => Kind::Rows,
+        _ if has(OpSet::DENSE_BLOCKS) => return as_conv::<OPS>(dense, positions, x, y, scratch),
+        _ => return false,
     };
     let Some(wide) = scratch.get_mut(..k.div_ceil(4).wrapping_mul(2)) else {
         return false;
@@ -241,8 +246,9 @@ pub(super) fn dense<const OPS: u32>(
     for (x, y) in pieces(x, k).zip(pieces_mut(y, m)) {
         let total = widen(kind, x, wide);
         match kind {
-            Kind::Pairs => pairs(dense, wide, total, y),
-            Kind::Rows => rows(dense, x, wide, total, y),
+            Kind::Pairs if has(OpSet::DENSE_PAIRS) => pairs(dense, wide, total, y),
+            Kind::Rows if has(OpSet::DENSE_ROWS) => rows(dense, x, wide, total, y),
+            _ => {}
         }
     }
     true

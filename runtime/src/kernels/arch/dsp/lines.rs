@@ -2,6 +2,7 @@
 
 use super::ops::{function, requant, smlad};
 use crate::Backend;
+use crate::OpSet;
 use crate::kernels::planes::{Lines, Plane};
 
 pub(super) struct Dsp;
@@ -303,7 +304,7 @@ impl Lines for Dsp {
         }
     }
 
-    fn outputs(plane: &Plane<i16>, y: &mut [i8]) {
+    fn outputs<const OPS: u32>(plane: &Plane<i16>, y: &mut [i8]) {
         let ([k0, k1], [s0, s1], [n0, n1]) = (plane.kernel, plane.stride, plane.outputs);
         let reach = |n: usize, step: usize| n.saturating_sub(1).saturating_mul(step);
         // Taps are read by twos, and behind a single last output there is one code more.
@@ -321,8 +322,13 @@ impl Lines for Dsp {
         {
             return;
         }
-        match (k0, k1, s1, plane.row, plane.rq.shift) {
-            (3, 3, 1 | 2, 4, 0) => {
+        let linked = match s1 {
+            1 => OPS & OpSet::PLANES_1 != 0,
+            2 => OPS & OpSet::PLANES_2 != 0,
+            _ => false,
+        };
+        match (k0, k1, plane.row, plane.rq.shift) {
+            (3, 3, 4, 0) if linked => {
                 let job = Job {
                     bias: [plane.quant.bias.get(); 2],
                     mult: plane.quant.mult.get(),
@@ -343,14 +349,16 @@ impl Lines for Dsp {
                 // aligned, `pitch` a multiple of 4 codes.
                 unsafe {
                     match s1 {
-                        1 => elastiq_dsp_lines1(&job),
-                        _ => elastiq_dsp_lines2(&job),
+                        1 if OPS & OpSet::PLANES_1 != 0 => elastiq_dsp_lines1(&job),
+                        _ if OPS & OpSet::PLANES_2 != 0 => elastiq_dsp_lines2(&job),
+                        _ => {}
                     }
                 }
             }
             // SAFETY: windows, rounded up to an even number of taps, and outputs are inside of `codes` and `y`,
             // the taps inside of `taps`.
-            _ => unsafe { windows(plane, y) },
+            _ if OPS & OpSet::PLANES_ANY != 0 => unsafe { windows(plane, y) },
+            _ => {}
         }
     }
 }

@@ -588,6 +588,9 @@ fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
         }
         return;
     }
+    if OPS & OpSet::CODED_CONV == 0 {
+        return;
+    }
     let done = eights::<OPS>(weights, row, to);
     weights.slowly(row, done, &mut |i, [w0, w1, w2, w3]| {
         let pair = |a: i16, b: i16| low(a as u32, b as u32);
