@@ -6,9 +6,9 @@
 use crate::Error;
 use crate::ir::Op;
 use crate::lower::given;
-use elastiq::format::PAIRS_MOST;
 use crate::train::Network;
 use elastiq::Backend;
+use elastiq::format::PAIRS_MOST;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
