@@ -1,9 +1,9 @@
 //! State of a training in one file, complete enough to go on as if it had never stopped: parameters, optimizer, best
 //! parameters in a [frame](super::frame).
 
-use super::config::Config;
 use super::frame::{self, write_whole};
-use super::network::Param;
+use super::job::Slot;
+use super::optimizer::State;
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -12,18 +12,22 @@ const MAGIC: &[u8; 8] = b"ELQTRAIN";
 /// File of a checkpoint in its folder.
 const FILE: &str = "last.ckpt";
 
+/// Choices of a training, by name.
+pub type Choices = serde_json::Map<String, serde_json::Value>;
+
 /// Where the state of a training stands, beside its vectors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
-    pub config: Config,
+    /// Every choice of the training, by name.
+    pub config: Choices,
     /// Checksums of training and validation data.
     pub data: [u32; 2],
     /// Names and shapes of the parameters.
     pub params: Vec<(String, Vec<usize>)>,
     /// Lengths of the optimizer's vectors, parameter by parameter.
     slots: Vec<Vec<usize>>,
-    /// Steps the optimizer has taken.
-    pub steps: u64,
+    /// Steps the optimizer has taken, per parameter.
+    steps: Vec<u64>,
     pub position: Position,
     pub history: Vec<EpochReport>,
     pub best: Option<Best>,
@@ -58,6 +62,9 @@ pub struct EpochReport {
     pub int_score: Option<f32>,
     /// Why there is no `int_score`.
     pub int_error: Option<String>,
+    /// Of a supernet: the same figure for some of its configurations; `int_score` is their mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configurations: Vec<(String, f32)>,
     /// No epoch before had a better `int_score`.
     pub best: bool,
 }
@@ -74,7 +81,7 @@ pub struct Best {
 pub struct Checkpoint {
     pub header: Header,
     pub params: Vec<Vec<f32>>,
-    pub slots: Vec<Vec<Vec<f32>>>,
+    pub optimizer: State,
     pub best_params: Vec<Vec<f32>>,
 }
 
@@ -90,9 +97,11 @@ impl Checkpoint {
     /// Names the file.
     pub fn save(mut self, folder: &Path) -> Result<(), Error> {
         let lengths = |s: &Vec<Vec<f32>>| s.iter().map(Vec::len).collect();
-        self.header.slots = self.slots.iter().map(lengths).collect();
+        let (steps, slots) = &self.optimizer;
+        self.header.steps.clone_from(steps);
+        self.header.slots = slots.iter().map(lengths).collect();
         let file = Self::file(folder);
-        let slots = self.slots.iter().flatten();
+        let slots = slots.iter().flatten();
         let vectors = self.params.iter().chain(slots).chain(&self.best_params);
         let bytes =
             frame::bytes(MAGIC, &self.header, vectors).map_err(|text| Error::file(&file, text))?;
@@ -134,9 +143,9 @@ impl Checkpoint {
             None => Vec::new(),
         };
         Ok(Checkpoint {
+            optimizer: (header.steps.clone(), slots),
             header,
             params,
-            slots,
             best_params,
         })
     }
@@ -148,12 +157,12 @@ impl Checkpoint {
     pub fn check(
         &self,
         folder: &Path,
-        config: &Config,
+        config: &Choices,
         data: [u32; 2],
-        params: &[Param],
+        params: &[Slot],
     ) -> Result<(), Error> {
         let fail = |text: String| Err(Error::file(&Self::file(folder), text));
-        if let Some(what) = self.header.config.difference(config) {
+        if let Some(what) = difference(&self.header.config, config) {
             return fail(format!("belongs to a training with {what}"));
         }
         for (name, old, new) in [
@@ -164,11 +173,17 @@ impl Checkpoint {
                 return fail(format!("belongs to a training on other {name} data"));
             }
         }
-        let own: Vec<(String, Vec<usize>)> = params.iter().map(named).collect();
-        if self.header.params != own {
-            return fail(
-                "belongs to another network: its parameters have other names or shapes".into(),
-            );
+        self.check_slots(folder, params)
+    }
+
+    /// Check that this is a checkpoint of the parameters `slots`.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn check_slots(&self, folder: &Path, slots: &[Slot]) -> Result<(), Error> {
+        if self.header.params != named(slots) {
+            let text = "belongs to another network: its parameters have other names or shapes";
+            return Err(Error::file(&Self::file(folder), text));
         }
         Ok(())
     }
@@ -176,13 +191,13 @@ impl Checkpoint {
 
 impl Header {
     /// A header; lengths of the optimizer's vectors are filled in when it is saved.
-    pub fn new(config: Config, data: [u32; 2], params: &[Param]) -> Header {
+    pub fn new(config: Choices, data: [u32; 2], params: &[Slot]) -> Header {
         Header {
             config,
             data,
-            params: params.iter().map(named).collect(),
+            params: named(params),
             slots: Vec::new(),
-            steps: 0,
+            steps: Vec::new(),
             position: Position::default(),
             history: Vec::new(),
             best: None,
@@ -190,6 +205,37 @@ impl Header {
     }
 }
 
-fn named(p: &Param) -> (String, Vec<usize>) {
-    (p.name.clone(), p.shape.clone())
+fn named(params: &[Slot]) -> Vec<(String, Vec<usize>)> {
+    let pair = |p: &Slot| (p.name.clone(), p.shape.clone());
+    params.iter().map(pair).collect()
+}
+
+/// Choices by name, as they are stored: by way of text, in which an `f32` has as many digits as it needs.
+pub fn choices(config: &impl Serialize) -> Choices {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The first choice of `own` that differs in `other`, with its value.
+fn difference(own: &Choices, other: &Choices) -> Option<String> {
+    let found = own.iter().find(|(k, v)| other.get(*k) != Some(v));
+    found.map(|(k, v)| format!("{} = {v}", k.replace('_', " ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Config;
+
+    #[test]
+    fn differences_are_named() {
+        let a = Config::default();
+        let b = Config {
+            lr: 0.01,
+            ..a.clone()
+        };
+        let (a, b) = (choices(&a), choices(&b));
+        assert_eq!(difference(&a, &a), None);
+        assert_eq!(difference(&b, &a).as_deref(), Some("lr = 0.01"));
+    }
 }

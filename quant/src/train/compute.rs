@@ -4,6 +4,7 @@ use super::data::Data;
 use super::network::{Hooks, Network, NoHooks};
 use super::objective::{Objective, Task};
 use super::var::{Var, host, vector};
+use super::wdr::Wdr;
 use crate::Error;
 use crate::ir::ValueId;
 use burn::tensor::{Device, Tensor};
@@ -28,10 +29,51 @@ pub struct Step {
     pub loss: f32,
     /// Samples whose highest score is the label; 0 without classes.
     pub correct: usize,
-    /// One gradient per parameter, all finite.
-    pub grads: Vec<Tensor<1>>,
+    /// One gradient per parameter, all finite; `None` for what took no part.
+    pub grads: Vec<Option<Tensor<1>>>,
     /// Euclidean norm of all gradients together.
     pub norm: f32,
+}
+
+/// Gradients of a loss, all finite.
+pub struct Grads {
+    /// One per parameter; `None` where it took no part.
+    pub list: Vec<Option<Tensor<1>>>,
+    /// Euclidean norm of all gradients together.
+    pub norm: f32,
+}
+
+impl Grads {
+    /// Gradients of `leaves`, that of parameter `i` with what `extra` gives added.
+    ///
+    /// # Errors
+    /// The index of the first gradient that is not finite.
+    pub fn of(
+        loss: &Tensor<1>,
+        leaves: &[Option<Tensor<1>>],
+        mut extra: Vec<(usize, Tensor<1>)>,
+    ) -> Result<Grads, usize> {
+        let mut found = loss.backward();
+        let mut list: Vec<Option<Tensor<1>>> = leaves
+            .iter()
+            .map(|leaf| leaf.as_ref()?.grad_remove(&mut found))
+            .collect();
+        for (i, more) in extra.drain(..) {
+            list[i] = Some(match list[i].take() {
+                Some(g) => g + more,
+                None => more,
+            });
+        }
+        let there = || (0..list.len()).filter_map(|i| Some((i, list[i].as_ref()?)));
+        let squares: Vec<Tensor<1>> = there().map(|(_, g)| g.clone().square().sum()).collect();
+        let squares = host(Tensor::cat(squares, 0));
+        let mut at = there().map(|(i, _)| i);
+        if let Some(bad) = squares.iter().position(|s| !s.is_finite()) {
+            return Err(at.nth(bad).unwrap_or(0));
+        }
+        let norm = squares.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt() as f32;
+        Ok(Grads { list, norm })
+    }
 }
 
 impl<'a> Compute<'a> {
@@ -45,7 +87,7 @@ impl<'a> Compute<'a> {
         }
     }
 
-    /// Loss and gradients of the samples `picks`.
+    /// Loss and gradients of the samples `picks`; `wdr` acts on the distribution of the weights.
     ///
     /// # Errors
     /// A loss or gradient that is not finite, with the first layer where it is not.
@@ -55,8 +97,9 @@ impl<'a> Compute<'a> {
         data: &Data,
         picks: &[usize],
         mix: Mix,
+        wdr: Option<&Wdr>,
     ) -> Result<Step, Error> {
-        self.step_with(params, data, picks, mix, |out| {
+        self.step_of(params, data, picks, mix, wdr, |out| {
             self.loss(out, data, picks, mix)
         })
     }
@@ -70,6 +113,18 @@ impl<'a> Compute<'a> {
         mix: Mix,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     ) -> Result<Step, Error> {
+        self.step_of(params, data, picks, mix, None, loss)
+    }
+
+    fn step_of(
+        &self,
+        params: &[Tensor<1>],
+        data: &Data,
+        picks: &[usize],
+        mix: Mix,
+        wdr: Option<&Wdr>,
+        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> Result<Step, Error> {
         let inputs = self.inputs(data, picks, mix);
         let leaves: Vec<Tensor<1>> = params
             .iter()
@@ -78,43 +133,63 @@ impl<'a> Compute<'a> {
         let out = self.forward(&leaves, &inputs, picks.len(), &mut NoHooks);
         let scores = out.clone().inner();
         let loss = loss(out);
-        let value = host(loss.clone().inner())[0];
+        let (shape_loss, extra) = self.shape(wdr, params);
+        let value = host(loss.clone().inner())[0] + shape_loss;
         if !value.is_finite() {
-            return Err(self.blame(params, &inputs, picks.len()));
+            return Err(self.blame(params, &inputs, picks.len(), NoHooks));
         }
-        let mut found = loss.backward();
-        let grads: Vec<Tensor<1>> = leaves
-            .iter()
-            .zip(params)
-            .map(|(leaf, p)| {
-                let grad = leaf.grad_remove(&mut found);
-                grad.unwrap_or_else(|| p.zeros_like())
-            })
-            .collect();
-        let squares = grads.iter().map(|g| g.clone().square().sum()).collect();
-        let squares = host(Tensor::cat(squares, 0));
-        if let Some(i) = squares.iter().position(|s| !s.is_finite()) {
-            let node = self.network.reader(i);
-            let name = &self.network.params()[i].name;
-            let text = format!("the gradient of `{name}` is not finite");
-            return Err(Error::layer(&node.name, node.op.name(), text));
-        }
-        let norm = squares.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt();
+        let leaves: Vec<Option<Tensor<1>>> = leaves.into_iter().map(Some).collect();
+        let grads = Grads::of(&loss, &leaves, extra).map_err(|i| self.not_finite(i))?;
         Ok(Step {
             loss: value,
             correct: self.correct(scores, data, picks),
-            grads,
-            norm: norm as f32,
+            grads: grads.list,
+            norm: grads.norm,
         })
+    }
+
+    /// The error that the gradient of parameter `i` is not finite.
+    pub fn not_finite(&self, i: usize) -> Error {
+        let node = self.network.reader(i);
+        let name = &self.network.params()[i].name;
+        let text = format!("the gradient of `{name}` is not finite");
+        Error::layer(&node.name, node.op.name(), text)
+    }
+
+    /// Loss of the distribution of the weights, all layers but the first, and what it adds to their gradients.
+    pub fn shape(&self, wdr: Option<&Wdr>, params: &[Tensor<1>]) -> (f32, Vec<(usize, Tensor<1>)>) {
+        let Some(wdr) = wdr else {
+            return (0.0, Vec::new());
+        };
+        let weights = self.network.weights_but_first();
+        let share = 1.0 / weights.len().max(1) as f64;
+        let (mut sum, mut grads) = (0.0, Vec::new());
+        for i in weights {
+            let (loss, slope) = wdr.of_layer(&host(params[i].clone()));
+            sum += share * loss;
+            let slope = slope.into_iter().map(|g| (share * g) as f32).collect();
+            grads.push((i, vector(slope, &self.device)));
+        }
+        (sum as f32, grads)
     }
 
     /// Mean loss, and share of correct samples where there are classes, over all of `data`.
     pub fn evaluate(&self, params: &[Tensor<1>], data: &Data) -> (f32, Option<f32>) {
+        self.evaluate_with(data, &mut |inputs, lead| {
+            self.forward(params, inputs, lead, &mut NoHooks)
+        })
+    }
+
+    /// [`Compute::evaluate`] of what `forward` makes of the inputs of a mini-batch.
+    pub fn evaluate_with(
+        &self,
+        data: &Data,
+        forward: &mut dyn FnMut(&[Tensor<1>], usize) -> Tensor<2>,
+    ) -> (f32, Option<f32>) {
         let all: Vec<usize> = (0..data.len()).collect();
         let (mut sum, mut correct) = (0.0, 0);
         for picks in all.chunks(EVALUATION_BATCH) {
-            let inputs = self.inputs(data, picks, None);
-            let out = self.forward(params, &inputs, picks.len(), &mut NoHooks);
+            let out = forward(&self.inputs(data, picks, None), picks.len());
             correct += self.correct(out.clone(), data, picks);
             let loss = host(self.loss(out, data, picks, None))[0];
             sum += f64::from(loss) * picks.len() as f64;
@@ -129,7 +204,8 @@ impl<'a> Compute<'a> {
         (self.task.objective == Objective::Classify).then_some(share as f32)
     }
 
-    fn forward(
+    /// [`Network::forward`] with the constants that are here.
+    pub fn forward(
         &self,
         params: &[Tensor<1>],
         inputs: &[Tensor<1>],
@@ -140,31 +216,41 @@ impl<'a> Compute<'a> {
         self.network.forward(params, constants, inputs, lead, hooks)
     }
 
-    fn loss(&self, out: Tensor<2>, data: &Data, picks: &[usize], mix: Mix) -> Tensor<1> {
+    /// Loss of what [`Compute::forward`] gave for the samples `picks`.
+    pub fn loss(&self, out: Tensor<2>, data: &Data, picks: &[usize], mix: Mix) -> Tensor<1> {
         let targets = self.task.targets(data, picks, mix);
         let columns = targets.values.len() / picks.len();
         let values = vector(targets.values, &self.device).reshape([picks.len(), columns]);
         self.task.loss(out, values, targets.norm)
     }
 
-    fn correct(&self, scores: Tensor<2>, data: &Data, picks: &[usize]) -> usize {
+    /// Samples of `picks` that `scores` are right about.
+    pub fn correct(&self, scores: Tensor<2>, data: &Data, picks: &[usize]) -> usize {
         match self.task.objective {
             Objective::Classify => self.task.correct(&host(scores), data, picks),
             Objective::Reconstruct => 0,
         }
     }
 
-    fn inputs(&self, data: &Data, picks: &[usize], mix: Mix) -> Vec<Tensor<1>> {
+    /// Inputs of the samples `picks`.
+    pub fn inputs(&self, data: &Data, picks: &[usize], mix: Mix) -> Vec<Tensor<1>> {
         let arrays = data.batch(picks, mix).into_iter();
         arrays.map(|v| vector(v, &self.device)).collect()
     }
 
-    /// The first layer whose parameters or output are not finite.
-    fn blame(&self, params: &[Tensor<1>], inputs: &[Tensor<1>], lead: usize) -> Error {
+    /// The first layer whose parameters or output are not finite, when the network runs with `hooks`.
+    pub fn blame(
+        &self,
+        params: &[Tensor<1>],
+        inputs: &[Tensor<1>],
+        lead: usize,
+        hooks: impl Hooks,
+    ) -> Error {
         let bad = |p: &Tensor<1>| host(p.clone()).iter().any(|v| !v.is_finite());
         let mut search = Search {
             network: self.network,
             bad_params: params.iter().map(bad).collect(),
+            hooks,
             found: None,
         };
         self.forward(params, inputs, lead, &mut search);
@@ -179,13 +265,18 @@ impl<'a> Compute<'a> {
 }
 
 /// Looks for the first value that is not finite.
-struct Search<'a> {
+struct Search<'a, H> {
     network: &'a Network,
     bad_params: Vec<bool>,
+    hooks: H,
     found: Option<(usize, String)>,
 }
 
-impl Hooks for Search<'_> {
+impl<H: Hooks> Hooks for Search<'_, H> {
+    fn operand(&mut self, node: usize, index: usize, x: Var) -> Var {
+        self.hooks.operand(node, index, x)
+    }
+
     fn output(&mut self, node: usize, x: &Var) {
         if self.found.is_some() {
             return;

@@ -3,6 +3,7 @@
 use super::objective::{ClassWeights, Objective};
 use super::optimizer::{Clip, Rule};
 use super::schedule::Schedule;
+use super::wdr::Wdr;
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub label_smoothing: f32,
     /// Parameter of mixup's Beta distribution, 0 for none.
     pub mixup: f32,
+    /// Regularization of the distribution of the weights.
+    pub wdr: Option<Wdr>,
     pub seed: u64,
 }
 
@@ -42,6 +45,7 @@ impl Default for Config {
             class_weights: ClassWeights::None,
             label_smoothing: 0.0,
             mixup: 0.0,
+            wdr: None,
             seed: 0,
         }
     }
@@ -89,6 +93,11 @@ impl Config {
             ),
             ((0.0..=1.0).contains(&self.mixup), "mixup", "from 0 to 1"),
             (
+                self.wdr.is_none_or(|w| w.is_valid()),
+                "regularization of distributions",
+                "of numbers that are 0 or above",
+            ),
+            (
                 momenta.iter().all(below_one),
                 "momentum",
                 "from 0 up to, not including, 1",
@@ -98,19 +107,6 @@ impl Config {
             Some((_, what, bounds)) => Err(Error::input(format!("{what} must be {bounds}"))),
             None => Ok(()),
         }
-    }
-
-    /// The first choice that differs from `other`, with its value here.
-    pub fn difference(&self, other: &Config) -> Option<String> {
-        // By way of text, in which an `f32` has as many digits as it needs.
-        let fields = |c: &Config| {
-            let text = serde_json::to_string(c).unwrap_or_default();
-            serde_json::from_str::<serde_json::Map<_, _>>(&text).unwrap_or_default()
-        };
-        let others = fields(other);
-        let own = fields(self);
-        let found = own.iter().find(|(k, v)| others.get(*k) != Some(v));
-        found.map(|(k, v)| format!("{} = {v}", k.replace('_', " ")))
     }
 }
 
@@ -132,16 +128,5 @@ mod tests {
         assert!(bad(|c| c.label_smoothing = 1.0).starts_with("label smoothing"));
         assert!(bad(|c| c.clip = Clip::Norm(0.0)).starts_with("gradient clipping"));
         assert!(bad(|c| c.optimizer = Rule::Sgd { momentum: 1.0 }).starts_with("momentum"));
-    }
-
-    #[test]
-    fn differences_are_named() {
-        let a = Config::default();
-        let b = Config {
-            lr: 0.01,
-            ..a.clone()
-        };
-        assert_eq!(a.difference(&a), None);
-        assert_eq!(b.difference(&a).as_deref(), Some("lr = 0.01"));
     }
 }

@@ -3,22 +3,24 @@
 //! [`Network`] executes a graph with gradients, [`train()`] runs the epochs, [`describe`](mod@describe) makes networks
 //! from a text, [`crate::export`] writes the result.
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub(crate) mod compute;
 mod config;
 pub(crate) mod data;
 pub mod describe;
 mod device;
 pub(crate) mod frame;
+pub(crate) mod job;
 mod network;
 pub(crate) mod objective;
 mod ops;
 pub(crate) mod optimizer;
 mod schedule;
-mod score;
-mod trainer;
+pub(crate) mod score;
+pub(crate) mod trainer;
 mod unquantized;
 pub(crate) mod var;
+mod wdr;
 
 pub use checkpoint::{Best, EpochReport};
 pub use config::Config;
@@ -26,7 +28,9 @@ pub use data::split;
 pub use device::Place;
 pub use network::{Head, Hooks, Network, NoHooks, Param};
 pub use objective::{ClassWeights, Objective};
+pub use ops::cpu::{Kernel, apply as apply_kernel};
 pub use optimizer::{Clip, Rule};
 pub use schedule::Schedule;
 pub use trainer::{Control, Event, Run, Trained, train};
 pub use var::Var;
+pub use wdr::{Moments, Wdr};

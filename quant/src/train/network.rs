@@ -143,10 +143,22 @@ impl Network {
         nodes.find(reads).expect("parameters are read")
     }
 
+    /// The parameter that are the weights of node `node`.
+    pub fn weights_of(&self, node: usize) -> Option<usize> {
+        let id = self.graph.nodes[node].inputs.get(1)?;
+        self.params.iter().position(|p| p.value == *id)
+    }
+
     /// Parameters that node `node` reads.
     pub fn params_of(&self, node: usize) -> impl Iterator<Item = usize> {
         let inputs = &self.graph.nodes[node].inputs;
         (0..self.params.len()).filter(|&p| inputs.contains(&self.params[p].value))
+    }
+
+    /// Weights of all layers but the first, whose distribution follows the data.
+    pub fn weights_but_first(&self) -> Vec<usize> {
+        let weights = (0..self.params.len()).filter(|&p| self.params[p].decays);
+        weights.skip(1).collect()
     }
 
     /// Values of the parameters in the graph.

@@ -143,6 +143,22 @@ impl Task {
         }
     }
 
+    /// How far scores `out` are from those of a `teacher`, which learns nothing from it: mean Kullback-Leibler divergence
+    /// from teacher to student over the classes, or mean squared error.
+    pub fn distill(&self, out: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+        let teacher = teacher.detach();
+        match self.objective {
+            Objective::Classify => {
+                let rows = out.dims()[0] as f32;
+                let student = activation::log_softmax(self.scores(out), 1);
+                let teacher = activation::log_softmax(self.scores(teacher), 1);
+                let gap = teacher.clone() - student;
+                (teacher.exp() * gap).sum().div_scalar(rows)
+            }
+            Objective::Reconstruct => (out - teacher).square().mean(),
+        }
+    }
+
     /// Two scores for a single one.
     fn scores(&self, out: Tensor<2>) -> Tensor<2> {
         match out.dims()[1] {

@@ -1,6 +1,5 @@
 //! SGD and Adam on tensors of the device, with gradient clipping and weight decay.
 
-use super::network::Param;
 use super::var::{host, vector};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -44,11 +43,14 @@ pub struct Optimizer {
     rule: Rule,
     weight_decay: f32,
     clip: Clip,
-    /// Steps taken.
-    steps: u64,
+    /// Steps taken, per parameter.
+    steps: Vec<u64>,
     /// Momentum, or first and second moment, per parameter.
     slots: Vec<Vec<Tensor<1>>>,
 }
+
+/// What an optimizer remembers: per parameter the steps it has taken, and its vectors.
+pub type State = (Vec<u64>, Vec<Vec<Vec<f32>>>);
 
 impl Optimizer {
     /// An optimizer that has taken no step, for parameters of the lengths in `params`.
@@ -62,20 +64,20 @@ impl Optimizer {
             rule,
             weight_decay,
             clip,
-            steps: 0,
+            steps: vec![0; params.len()],
             slots: params.iter().map(|p| vec![p.zeros_like(); slots]).collect(),
         }
     }
 
-    /// What the optimizer remembers: steps taken, and its vectors parameter by parameter.
-    pub fn state(&self) -> (u64, Vec<Vec<Vec<f32>>>) {
+    /// What the optimizer remembers.
+    pub fn state(&self) -> State {
         let save = |slots: &Vec<Tensor<1>>| slots.iter().map(|t| host(t.clone())).collect();
-        (self.steps, self.slots.iter().map(save).collect())
+        (self.steps.clone(), self.slots.iter().map(save).collect())
     }
 
     /// Take up what [`Optimizer::state`] gave. False where it does not fit the parameters.
     #[must_use]
-    pub fn restore(&mut self, steps: u64, slots: Vec<Vec<Vec<f32>>>, device: &Device) -> bool {
+    pub fn restore(&mut self, (steps, slots): State, device: &Device) -> bool {
         let lengths = |slots: &[Vec<Vec<f32>>]| -> Vec<Vec<usize>> {
             slots
                 .iter()
@@ -87,7 +89,7 @@ impl Optimizer {
             .iter()
             .map(|s| s.iter().map(|t| t.dims()[0]).collect())
             .collect();
-        if lengths(&slots) != own {
+        if lengths(&slots) != own || steps.len() != own.len() {
             return false;
         }
         self.steps = steps;
@@ -98,33 +100,31 @@ impl Optimizer {
         true
     }
 
-    /// One step with the gradients in `grads`, all finite, at rate `lr`.
+    /// One step with the gradients in `grads`, all finite, at rate `lr`; parameters that took no part, and have none, stay
+    /// as they are. `decays` says which parameters weight decay acts on.
     pub fn step(
         &mut self,
-        specs: &[Param],
+        decays: &[bool],
         params: &mut [Tensor<1>],
-        mut grads: Vec<Tensor<1>>,
+        grads: Vec<Option<Tensor<1>>>,
         norm: f32,
         lr: f32,
     ) {
-        self.steps += 1;
-        match self.clip {
-            Clip::Norm(most) if norm > most => {
-                let factor = most / norm;
-                grads = grads.into_iter().map(|g| g.mul_scalar(factor)).collect();
-            }
-            Clip::Value(most) => {
-                grads = grads.into_iter().map(|g| g.clamp(-most, most)).collect();
-            }
-            Clip::None | Clip::Norm(_) => {}
-        }
-        for (((spec, w), g), slots) in specs.iter().zip(params).zip(grads).zip(&mut self.slots) {
-            let decay = if spec.decays { self.weight_decay } else { 0.0 };
+        let state = self.slots.iter_mut().zip(&mut self.steps);
+        let all = decays.iter().zip(params).zip(grads).zip(state);
+        for (((decays, w), g), (slots, steps)) in all {
+            let Some(g) = g else { continue };
+            let g = match self.clip {
+                Clip::Norm(most) if norm > most => g.mul_scalar(most / norm),
+                Clip::Value(most) => g.clamp(-most, most),
+                Clip::None | Clip::Norm(_) => g,
+            };
+            *steps += 1;
+            let decay = if *decays { self.weight_decay } else { 0.0 };
             *w = match self.rule {
                 Rule::Sgd { momentum } => sgd(w.clone(), g, slots, momentum, decay, lr),
                 Rule::Adam { beta1, beta2 } => {
-                    let correct =
-                        |beta: f32| (1.0 - f64::from(beta).powf(self.steps as f64)) as f32;
+                    let correct = |beta: f32| (1.0 - f64::from(beta).powf(*steps as f64)) as f32;
                     let bias = [correct(beta1), correct(beta2)];
                     adam(w.clone(), g, slots, [beta1, beta2], bias, decay, lr)
                 }

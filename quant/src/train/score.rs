@@ -5,7 +5,7 @@ use super::network::{Head, Network};
 use super::objective::{Objective, class_of};
 use crate::calibrate::{Method, calibrate};
 use crate::io::Ports;
-use crate::ir::passes;
+use crate::ir::{Graph, passes};
 use crate::lower::format::Formats;
 use crate::lower::given::Given;
 use crate::lower::lower;
@@ -46,20 +46,32 @@ impl<'a> Scorer<'a> {
         }
     }
 
+    /// Samples that ranges come from.
+    pub fn calibration(&self) -> &Samples {
+        &self.calibration
+    }
+
     /// Top-1 accuracy, or the negative mean squared error, of the 8-bit network with `params`: higher is better.
     ///
     /// # Errors
     /// Names the node that cannot be lowered.
     pub fn score(&self, network: &Network, params: &[Vec<f32>]) -> Result<f64, Error> {
-        let graph = network.with_params(params);
-        let (graph, _) = passes::optimize(graph);
-        let ranges = calibrate(&graph, &self.calibration, Method::default(), &mut |_, _| {})?;
-        let mut net = lower(&graph, &ranges, &Formats::default(), &Given::default())?;
+        let (graph, _) = passes::optimize(network.with_params(params));
+        self.score_given(&graph, network.head(), &Given::default())
+    }
+
+    /// [`Scorer::score`] of a graph whose quantization is partly `given`.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn score_given(&self, graph: &Graph, head: Head, given: &Given) -> Result<f64, Error> {
+        let ranges = calibrate(graph, &self.calibration, Method::default(), &mut |_, _| {})?;
+        let mut net = lower(graph, &ranges, &Formats::default(), given)?;
         merge_in_place(&mut net);
         let bytes = pack(
             &net,
             &plan(&net, Backend::Portable),
-            &graph,
+            graph,
             &Extras::default(),
         )?;
         let failed =
@@ -68,16 +80,11 @@ impl<'a> Scorer<'a> {
         let ports = Ports::of(engine.model())?;
         let one = |arena: &mut Vec<u8>, i: usize| -> Result<f64, Error> {
             let mut session = engine.start(arena).map_err(|e| failed(&e))?;
-            ports.feed(&mut session, &self.samples.file_item(&graph, i))?;
+            ports.feed(&mut session, &self.samples.file_item(graph, i))?;
             session.finish().map_err(|e| failed(&e))?;
             let out = ports.dequantize(0, session.output(0).unwrap_or_default())?;
             let out: Vec<f32> = out.iter().copied().collect();
-            Ok(self.one(
-                network.head(),
-                &out,
-                &self.samples.file_item(&graph, i)[0],
-                i,
-            ))
+            Ok(self.one(head, &out, &self.samples.file_item(graph, i)[0], i))
         };
         let arena = || vec![0; engine.model().arena_len()];
         let scores = (0..self.samples.len()).into_par_iter().map_init(arena, one);

@@ -1,10 +1,11 @@
 //! The training loop.
 
-use super::checkpoint::{Best, Checkpoint, EpochReport, Header};
-use super::compute::Compute;
+use super::checkpoint::{Best, Checkpoint, Choices, EpochReport, Header, choices};
+use super::compute::{Compute, Step};
 use super::config::Config;
 use super::data::{Data, draw_mix, shuffled};
 use super::device::Place;
+use super::job::{Job, Scores, Slot};
 use super::network::Network;
 use super::objective::{Objective, Task};
 use super::optimizer::Optimizer;
@@ -12,7 +13,7 @@ use super::score::Scorer;
 use super::var::{host, vector};
 use crate::ir::Graph;
 use crate::{Error, Samples};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::path::PathBuf;
@@ -76,6 +77,43 @@ pub fn train(
     run: &Run,
     watch: &mut dyn FnMut(Event) -> Control,
 ) -> Result<Trained, Error> {
+    let (data, val_data, task) = prepare(network, train, val, config)?;
+    let checksums = [data.checksum(), val_data.checksum()];
+    let mut job = FloatJob {
+        scorer: Scorer::new(train, val, &val_data, config.objective),
+        compute: Compute::new(network, task, run.place.device()?),
+        slots: network.params().iter().map(Slot::from).collect(),
+        config,
+        data: &data,
+        val: &val_data,
+    };
+    let done = run_job(
+        &mut job,
+        network.initial(),
+        config,
+        choices(config),
+        checksums,
+        run,
+        watch,
+    )?;
+    Ok(Trained {
+        graph: network.with_params(&done.params),
+        history: done.history,
+        best: done.best,
+        finished: done.finished,
+    })
+}
+
+/// Check choices and data of a training; gives training data, validation data and the objective.
+///
+/// # Errors
+/// Names what does not fit.
+pub fn prepare(
+    network: &Network,
+    train: &Samples,
+    val: &Samples,
+    config: &Config,
+) -> Result<(Data, Data, Task), Error> {
     config.check()?;
     let data = Data::new(network.graph(), train).map_err(|e| e.within("training"))?;
     let val_data = Data::new(network.graph(), val).map_err(|e| e.within("validation"))?;
@@ -91,22 +129,97 @@ pub fn train(
             .check_labels(task.classes)
             .map_err(|e| e.within("validation"))?;
     }
-    let device = run.place.device()?;
-    let initial = network.initial();
+    Ok((data, val_data, task))
+}
+
+/// Training of a float network.
+struct FloatJob<'a> {
+    config: &'a Config,
+    data: &'a Data,
+    val: &'a Data,
+    compute: Compute<'a>,
+    scorer: Scorer<'a>,
+    slots: Vec<Slot>,
+}
+
+impl Job for FloatJob<'_> {
+    fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    fn samples(&self) -> usize {
+        self.data.len()
+    }
+
+    fn device(&self) -> &Device {
+        &self.compute.device
+    }
+
+    fn step(
+        &mut self,
+        params: &[Tensor<1>],
+        picks: &[usize],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Step, Error> {
+        let drawn = (self.config.mixup > 0.0).then(|| draw_mix(picks, self.config.mixup, rng));
+        let mix = drawn
+            .as_ref()
+            .map(|(share, others)| (*share, others.as_slice()));
+        let wdr = self.config.wdr.as_ref();
+        self.compute.step(params, self.data, picks, mix, wdr)
+    }
+
+    fn accuracy(&self, correct: usize, seen: usize) -> Option<f32> {
+        self.compute.accuracy(correct, seen)
+    }
+
+    fn score(&mut self, params: &[Tensor<1>]) -> Result<Scores, Error> {
+        let (val_loss, val_accuracy) = self.compute.evaluate(params, self.val);
+        let values: Vec<Vec<f32>> = params.iter().map(|p| host(p.clone())).collect();
+        let int = self.scorer.score(self.compute.network, &values);
+        Ok(Scores {
+            val_loss,
+            val_accuracy,
+            int: int.map(|s| s as f32).map_err(|e| e.to_string()),
+            configurations: Vec::new(),
+        })
+    }
+}
+
+/// Result of a loop.
+pub struct Done {
+    /// Parameters of the best epoch.
+    pub params: Vec<Vec<f32>>,
+    pub history: Vec<EpochReport>,
+    pub best: Best,
+    pub finished: bool,
+}
+
+/// Run `job` from `initial`, or from its checkpoint. `choices` and `checksums` (of training and validation data) tell
+/// checkpoints of different trainings apart.
+///
+/// # Errors
+/// Of the job; checkpoints that do not fit.
+pub fn run_job(
+    job: &mut dyn Job,
+    initial: Vec<Vec<f32>>,
+    config: &Config,
+    choices: Choices,
+    checksums: [u32; 2],
+    run: &Run,
+    watch: &mut dyn FnMut(Event) -> Control,
+) -> Result<Done, Error> {
+    let device = job.device().clone();
     let params: Vec<Tensor<1>> = initial.into_iter().map(|v| vector(v, &device)).collect();
-    let optimizer = Optimizer::new(config.optimizer, config.weight_decay, config.clip, &params);
-    let checksums = [data.checksum(), val_data.checksum()];
     let mut trainer = Trainer {
-        scorer: Scorer::new(train, val, &val_data, config.objective),
-        header: Header::new(config.clone(), checksums, network.params()),
+        optimizer: Optimizer::new(config.optimizer, config.weight_decay, config.clip, &params),
+        header: Header::new(choices, checksums, job.slots()),
+        decays: job.slots().iter().map(|s| s.decays).collect(),
         best_params: Vec::new(),
-        compute: Compute::new(network, task, device),
+        job,
         config,
         run,
-        data: &data,
-        val: &val_data,
         params,
-        optimizer,
     };
     trainer.run(watch)
 }
@@ -114,18 +227,16 @@ pub fn train(
 struct Trainer<'a> {
     config: &'a Config,
     run: &'a Run,
-    data: &'a Data,
-    val: &'a Data,
-    compute: Compute<'a>,
-    scorer: Scorer<'a>,
+    job: &'a mut dyn Job,
     params: Vec<Tensor<1>>,
+    decays: Vec<bool>,
     optimizer: Optimizer,
     header: Header,
     best_params: Vec<Vec<f32>>,
 }
 
 impl Trainer<'_> {
-    fn run(&mut self, watch: &mut dyn FnMut(Event) -> Control) -> Result<Trained, Error> {
+    fn run(&mut self, watch: &mut dyn FnMut(Event) -> Control) -> Result<Done, Error> {
         match (&self.run.checkpoint, self.run.resume) {
             (Some(_), true) => self.resume()?,
             (None, true) => {
@@ -156,7 +267,7 @@ impl Trainer<'_> {
         let epoch = self.header.position.epoch;
         let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
         rng.set_stream(epoch as u64 + 1);
-        let order = shuffled(self.data.len(), &mut rng);
+        let order = shuffled(self.job.samples(), &mut rng);
         if self.header.position.batch > 0 {
             rng.set_word_pos(u128::from(self.header.position.word));
         }
@@ -175,7 +286,7 @@ impl Trainer<'_> {
                 batches,
                 seen: at.seen,
                 loss: (f64::from_bits(at.loss_bits) / at.seen as f64) as f32,
-                accuracy: self.compute.accuracy(at.correct, at.seen),
+                accuracy: self.job.accuracy(at.correct, at.seen),
             };
             if watch(event) == Control::Stop && b + 1 < batches {
                 self.save()?;
@@ -184,7 +295,7 @@ impl Trainer<'_> {
         }
         let at = self.header.position;
         let loss = f64::from_bits(at.loss_bits) / at.seen.max(1) as f64;
-        let seen = (loss as f32, self.compute.accuracy(at.correct, at.seen));
+        let seen = (loss as f32, self.job.accuracy(at.correct, at.seen));
         self.header.position = Default::default();
         self.header.position.epoch = epoch + 1;
         self.finish_epoch(epoch + 1, Some(seen))?;
@@ -201,27 +312,18 @@ impl Trainer<'_> {
         batches: usize,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), Error> {
-        let drawn = (self.config.mixup > 0.0).then(|| draw_mix(picks, self.config.mixup, rng));
-        let mix = drawn
-            .as_ref()
-            .map(|(share, others)| (*share, others.as_slice()));
         let epoch = self.header.position.epoch;
         let step = self
-            .compute
-            .step(&self.params, self.data, picks, mix)
+            .job
+            .step(&self.params, picks, rng)
             .map_err(|e| e.within(format!("epoch {}, batch {}", epoch + 1, batch + 1)))?;
         let per_epoch = batches as u64;
         let done = epoch as u64 * per_epoch + batch as u64;
         let total = self.config.epochs as u64 * per_epoch;
         let lr = self.config.lr * self.config.schedule.share(done, total, per_epoch);
-        let network = self.compute.network;
-        self.optimizer.step(
-            network.params(),
-            &mut self.params,
-            step.grads,
-            step.norm,
-            lr,
-        );
+        let (params, decays) = (&mut self.params, &self.decays);
+        self.optimizer
+            .step(decays, params, step.grads, step.norm, lr);
         let at = &mut self.header.position;
         let sum = f64::from_bits(at.loss_bits) + f64::from(step.loss) * picks.len() as f64;
         at.loss_bits = sum.to_bits();
@@ -236,11 +338,11 @@ impl Trainer<'_> {
         epoch: usize,
         seen: Option<(f32, Option<f32>)>,
     ) -> Result<(), Error> {
-        let params: Vec<Vec<f32>> = self.params.iter().map(|p| host(p.clone())).collect();
-        let (val_loss, val_accuracy) = self.compute.evaluate(&self.params, self.val);
-        let (int_score, int_error) = match self.scorer.score(self.compute.network, &params) {
-            Ok(score) => (Some(score as f32), None),
-            Err(e) => (None, Some(e.to_string())),
+        let scores = self.job.score(&self.params)?;
+        let val_loss = scores.val_loss;
+        let (int_score, int_error) = match scores.int {
+            Ok(score) => (Some(score), None),
+            Err(text) => (None, Some(text)),
         };
         let better = |score: f32| {
             self.header
@@ -254,16 +356,17 @@ impl Trainer<'_> {
                 score,
                 val_loss,
             });
-            self.best_params = params;
+            self.best_params = self.params.iter().map(|p| host(p.clone())).collect();
         }
         self.header.history.push(EpochReport {
             epoch,
             loss: seen.map(|(loss, _)| loss),
             accuracy: seen.and_then(|(_, accuracy)| accuracy),
             val_loss,
-            val_accuracy,
+            val_accuracy: scores.val_accuracy,
             int_score,
             int_error,
+            configurations: scores.configurations,
             best,
         });
         Ok(())
@@ -273,12 +376,10 @@ impl Trainer<'_> {
         let Some(folder) = &self.run.checkpoint else {
             return Ok(());
         };
-        let (steps, slots) = self.optimizer.state();
-        self.header.steps = steps;
         let checkpoint = Checkpoint {
             header: self.header.clone(),
             params: self.params.iter().map(|p| host(p.clone())).collect(),
-            slots,
+            optimizer: self.optimizer.state(),
             best_params: self.best_params.clone(),
         };
         checkpoint.save(folder)
@@ -291,13 +392,12 @@ impl Trainer<'_> {
         let saved = Checkpoint::load(folder)?;
         saved.check(
             folder,
-            self.config,
+            &self.header.config,
             self.header.data,
-            self.compute.network.params(),
+            self.job.slots(),
         )?;
-        let fits = self
-            .optimizer
-            .restore(saved.header.steps, saved.slots, &self.compute.device);
+        let device = self.job.device();
+        let fits = self.optimizer.restore(saved.optimizer, device);
         if !fits {
             let text = "holds an optimizer of other parameters";
             return Err(Error::file(&Checkpoint::file(folder), text));
@@ -305,18 +405,18 @@ impl Trainer<'_> {
         self.params = saved
             .params
             .into_iter()
-            .map(|v| vector(v, &self.compute.device))
+            .map(|v| vector(v, device))
             .collect();
         self.best_params = saved.best_params;
         self.header = saved.header;
         Ok(())
     }
 
-    fn result(&self, finished: bool) -> Result<Trained, Error> {
+    fn result(&self, finished: bool) -> Result<Done, Error> {
         let best = self.header.best;
         let best = best.ok_or_else(|| Error::input("no epoch could be lowered to integers"))?;
-        Ok(Trained {
-            graph: self.compute.network.with_params(&self.best_params),
+        Ok(Done {
+            params: self.best_params.clone(),
             history: self.header.history.clone(),
             best,
             finished,

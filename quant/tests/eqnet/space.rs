@@ -143,7 +143,9 @@ fn configurations_survive_json_and_wrong_ones_are_named() {
     );
     let missing = refused(all(), &|c| drop(c.layers.remove(3)));
     assert_eq!(missing, "configuration: layer `hidden` is missing");
-    assert!(refused(all(), &|c| c.layers.swap(1, 3)).contains("`left`: `hidden` stands in its place"));
+    assert!(
+        refused(all(), &|c| c.layers.swap(1, 3)).contains("`left`: `hidden` stands in its place")
+    );
     let nested = SpaceOptions {
         nested: true,
         ..all()

@@ -2,7 +2,7 @@
 //! compare every one of them with.
 
 mod conv;
-mod cpu;
+pub mod cpu;
 mod elementwise;
 mod moving;
 mod pool;

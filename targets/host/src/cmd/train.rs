@@ -204,6 +204,7 @@ fn config(args: &TrainArgs, data: &Samples) -> Outcome<Config> {
         class_weights,
         label_smoothing: args.label_smoothing,
         mixup: args.mixup,
+        wdr: None,
         seed: args.seed,
     })
 }
