@@ -1,4 +1,5 @@
 //! Elastic quantization: the space, the quantizers, training, and what leaves it as integers.
 
 mod common;
+mod gradients;
 mod space;

@@ -261,7 +261,12 @@ impl Space {
 
     /// Widths that the tensor read by layer `i` can have.
     pub fn activation_bits(&self, i: usize) -> &[u8] {
-        self.choices(self.sites[self.layers[i].site].fixed)
+        self.site_bits(self.layers[i].site)
+    }
+
+    /// Widths that tensor `i` can have.
+    pub fn site_bits(&self, i: usize) -> &[u8] {
+        self.choices(self.sites[i].fixed)
     }
 
     fn choices(&self, fixed: bool) -> &[u8] {

@@ -1,0 +1,247 @@
+//! From a configuration to what lowering needs: codes and grids of weights, quantization of activations.
+
+use super::bank::Key;
+use super::nested::master;
+use super::quantizer::{Codes, Line};
+use super::space::SubnetConfig;
+use super::supernet::{Supernet, listen};
+use crate::compile::{CompileOptions, Compiled, Progress, compile_graph};
+use crate::ir::{Graph, ValueId};
+use crate::lower::format::{Grid, Levels};
+use crate::lower::given::{self, Given, GivenActivation, GivenWeights};
+use crate::lower::quant::Quant;
+use crate::train::data::Data;
+use crate::train::var::host;
+use crate::train::{Hooks, Network, Place, Var};
+use crate::{Error, Samples};
+use burn::tensor::Tensor;
+use std::collections::HashMap;
+
+impl Supernet {
+    /// The float network with the shared weights.
+    pub fn graph(&self) -> Graph {
+        let network = &self.frame.network;
+        network.with_params(&self.params[..network.params().len()])
+    }
+
+    /// Quantization of `config`. Ranges of tensors that no layer reads are those seen on `samples`.
+    ///
+    /// # Errors
+    /// A configuration of another space, samples that do not fit the network.
+    pub fn given(&self, config: &SubnetConfig, samples: &Samples) -> Result<Given, Error> {
+        self.frame.space.check(config)?;
+        let device = Place::Cpu.device()?;
+        let params = self.tensors(&device);
+        let leaves = |i: usize| params[i].clone();
+        let line = |key: Key| {
+            let cell = self.frame.bank.cell(key);
+            let (s, b) = cell.line(&leaves);
+            (cell, host(s), host(b))
+        };
+        let mut found = Given::default();
+        for (at, (c, i)) in config
+            .layers
+            .iter()
+            .zip(self.frame.weight_params())
+            .enumerate()
+        {
+            let key = Key::of_weights(at, c, self.frame.space.options.nested);
+            let (cell, s, b) = line(key);
+            let layer = &self.frame.space.layers[at];
+            let rows = self.params[i].chunks((layer.weights / layer.channels).max(1));
+            let weights = match key {
+                Key::Nested { .. } => {
+                    let (_, s8, _) = line(Key::master(at));
+                    upper_codes(rows.zip(s8), c.weight_bits, &s)
+                }
+                _ => {
+                    let lines: Vec<Line> = s
+                        .iter()
+                        .zip(&b)
+                        .map(|(&s, &b)| cell.codes.at(s, b))
+                        .collect();
+                    linear_codes(rows, cell.codes, &lines, layer.channels)
+                }
+            };
+            found.weights.insert(layer.name.clone(), weights);
+        }
+        for (at, site) in self.frame.space.sites.iter().enumerate() {
+            let reader = self.frame.space.layers.iter().position(|l| l.site == at);
+            let c = &config.layers[reader.expect("tensors are listed because a layer reads them")];
+            let key = Key::Activation {
+                at,
+                bits: c.activation_bits,
+                symmetric: c.activation_symmetric,
+            };
+            let (cell, s, b) = line(key);
+            found.activations.insert(
+                site.name.clone(),
+                stored(cell.codes, cell.codes.at(s[0], b[0])),
+            );
+        }
+        self.add_ranges(config, samples, &params, &mut found)?;
+        Ok(found)
+    }
+
+    /// 8-bit ranges of the tensors that no layer reads.
+    fn add_ranges(
+        &self,
+        config: &SubnetConfig,
+        samples: &Samples,
+        params: &[Tensor<1>],
+        found: &mut Given,
+    ) -> Result<(), Error> {
+        let network = &self.frame.network;
+        let graph = network.graph();
+        let data = Data::new(graph, samples)?;
+        let leaves = |i: usize| params[i].clone();
+        let mut watch = Watch {
+            network,
+            hooks: self.frame.hooks(config, &leaves),
+            ranges: HashMap::new(),
+        };
+        listen(network, &data, &leaves, &mut watch)?;
+        for class in given::activations(graph)? {
+            let name = |v: ValueId| graph.value(v).name.clone();
+            if class
+                .iter()
+                .any(|&v| found.activations.contains_key(&name(v)))
+            {
+                continue;
+            }
+            let seen = class.iter().filter_map(|v| watch.ranges.get(v));
+            let hull = seen.fold(None, |hull: Option<(f32, f32)>, &(lo, hi)| {
+                let (a, b) = hull.unwrap_or((lo, hi));
+                Some((a.min(lo), b.max(hi)))
+            });
+            if let Some((lo, hi)) = hull {
+                let whole = GivenActivation {
+                    quant: Quant::from_range(lo, hi),
+                    lo: i8::MIN,
+                    hi: i8::MAX,
+                };
+                found.activations.insert(name(class[0]), whole);
+            }
+        }
+        Ok(())
+    }
+
+    /// The artifact of one configuration, calibrated and checked with `calib`.
+    ///
+    /// # Errors
+    /// As [`Supernet::given`] and [`compile_graph`].
+    pub fn export(
+        &self,
+        config: &SubnetConfig,
+        source: &str,
+        calib: &Samples,
+        opts: &CompileOptions,
+        progress: &mut Progress,
+    ) -> Result<Compiled, Error> {
+        let opts = CompileOptions {
+            given: self.given(config, calib)?,
+            dead_channels: false,
+            ..opts.clone()
+        };
+        compile_graph(self.graph(), source, calib, &opts, progress)
+    }
+}
+
+/// Codes of weights on a linear grid.
+fn linear_codes<'a>(
+    rows: impl Iterator<Item = &'a [f32]>,
+    codes: Codes,
+    lines: &[Line],
+    channels: usize,
+) -> GivenWeights {
+    let of = |c: usize| &lines[c.min(lines.len() - 1)];
+    let code = |(c, row): (usize, &'a [f32])| {
+        let line = *of(c);
+        row.iter().map(move |&w| (line.level(w) + line.zero) as i8)
+    };
+    GivenWeights {
+        bits: codes.bits,
+        codes: rows.enumerate().flat_map(code).collect(),
+        grid: Grid {
+            scale: (0..channels).map(|c| f64::from(of(c).s)).collect(),
+            levels: Levels::Linear {
+                lo: codes.first() as i32,
+                hi: codes.last() as i32,
+                zeros: match lines.iter().all(|l| l.zero == 0.0) {
+                    true => vec![0],
+                    false => lines.iter().map(|l| l.zero as i16).collect(),
+                },
+            },
+        },
+    }
+}
+
+/// Upper bits of 8-bit codes; the book holds what they stand for, in steps of 8 bits.
+fn upper_codes<'a>(
+    rows: impl Iterator<Item = (&'a [f32], f32)>,
+    bits: u8,
+    s: &[f32],
+) -> GivenWeights {
+    let below = 8 - bits;
+    let code = |(row, s8): (&'a [f32], f32)| {
+        let index = move |&w: &f32| ((i16::from(master(w, s8)) + 128) >> below) as i8;
+        row.iter().map(index)
+    };
+    let half = 1i16 << (below - 1);
+    GivenWeights {
+        bits,
+        codes: rows.flat_map(code).collect(),
+        grid: Grid {
+            scale: s.iter().map(|&s| f64::from(s)).collect(),
+            levels: Levels::Book(
+                (0..1i16 << bits)
+                    .map(|i| (i << below) + half - 128)
+                    .collect(),
+            ),
+        },
+    }
+}
+
+/// How a quantizer of activations is stored in `i8`.
+fn stored(codes: Codes, line: Line) -> GivenActivation {
+    let offset = match codes.unsigned {
+        true => -f32::from(1u8 << (codes.bits - 1)),
+        false => 0.0,
+    };
+    GivenActivation {
+        quant: Quant {
+            scale: line.s,
+            zero: (line.zero + offset) as i8,
+        },
+        lo: (codes.first() + offset) as i8,
+        hi: (codes.last() + offset) as i8,
+    }
+}
+
+/// Ranges of all values while a configuration runs.
+struct Watch<'a, H> {
+    network: &'a Network,
+    hooks: H,
+    ranges: HashMap<ValueId, (f32, f32)>,
+}
+
+impl<H: Hooks> Hooks for Watch<'_, H> {
+    fn operand(&mut self, node: usize, index: usize, x: Var) -> Var {
+        if index == 0 {
+            self.see(self.network.node(node).inputs[0], &x);
+        }
+        self.hooks.operand(node, index, x)
+    }
+
+    fn output(&mut self, node: usize, x: &Var) {
+        self.see(self.network.node(node).output, x);
+    }
+}
+
+impl<H> Watch<'_, H> {
+    fn see(&mut self, id: ValueId, x: &Var) {
+        let seen = self.ranges.entry(id).or_insert((0.0, 0.0));
+        let ends = |(a, b): (f32, f32), v| (a.min(v), b.max(v));
+        *seen = x.to_vec().into_iter().fold(*seen, ends);
+    }
+}
