@@ -1,3 +1,4 @@
 //! Compression methods that train or search.
 
 pub mod eqnet;
+pub mod search;

@@ -16,6 +16,7 @@ pub struct Section {
 /// Lay out `sections` behind `header`, whose lengths and checksum are filled in. Empty sections are left out.
 pub fn write(mut header: Header, sections: &[Section]) -> Result<Vec<u8>, Error> {
     let sections: Vec<&Section> = sections.iter().filter(|s| !s.bytes.is_empty()).collect();
+    let lens: Vec<usize> = sections.iter().map(|s| s.bytes.len()).collect();
     let mut body = Vec::new();
     let mut starts = Vec::new();
     for section in &sections {
@@ -24,9 +25,7 @@ pub fn write(mut header: Header, sections: &[Section]) -> Result<Vec<u8>, Error>
         body.extend(&section.bytes);
     }
     body.resize(body.len().next_multiple_of(ALIGN), 0);
-    let blocks = body.len().div_ceil(BLOCK);
-    let tables = size_of::<Header>() + sections.len() * size_of::<SectionRow>() + blocks * 4;
-    let body_off = tables.next_multiple_of(ALIGN);
+    let body_off = body_off(&lens, body.len());
     header.sections = sections.len() as u8;
     header.total_len = long(body_off + body.len())?.into();
     header.body_off = long(body_off)?.into();
@@ -53,4 +52,18 @@ pub fn write(mut header: Header, sections: &[Section]) -> Result<Vec<u8>, Error>
     head[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     head.extend(body);
     Ok(head)
+}
+
+/// Bytes of an artifact with sections of these lengths.
+pub fn total_len(sections: &[usize]) -> usize {
+    let lens: Vec<usize> = sections.iter().copied().filter(|&len| len > 0).collect();
+    let body = lens.iter().map(|len| len.next_multiple_of(ALIGN)).sum();
+    body_off(&lens, body) + body
+}
+
+/// Bytes in front of a body of `body` bytes: header, section table, a checksum per block.
+fn body_off(sections: &[usize], body: usize) -> usize {
+    let checksums = body.div_ceil(BLOCK) * 4;
+    let tables = size_of::<Header>() + sections.len() * size_of::<SectionRow>() + checksums;
+    tables.next_multiple_of(ALIGN)
 }

@@ -1,6 +1,6 @@
 //! The writer of the artifact: rows, tables, weights and checksums in the layout of [`elastiq::format`].
 
-mod frame;
+pub(crate) mod frame;
 mod meta;
 mod strip;
 mod tables;
@@ -36,7 +36,7 @@ pub struct Extras {
 }
 
 /// Alignment of tables in LUTS.
-const LUT_ALIGN: usize = 4;
+pub(crate) const LUT_ALIGN: usize = 4;
 
 /// Write the artifact and read it back with the reader of the board.
 ///

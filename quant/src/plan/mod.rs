@@ -9,7 +9,7 @@ mod scratch;
 
 use crate::lower::{LOp, Lowered, Place};
 use elastiq::Backend;
-use elastiq::format::OpKind;
+use elastiq::format::{NONE, OpKind, PLACE_ARENA, TensorRow};
 use fit::{Block, Placement};
 pub use scratch::{LIMIT, Need, Shape, need};
 
@@ -134,28 +134,7 @@ pub fn plan_with(net: &Lowered, backend: Backend, needs: &[Need]) -> Plan {
             last: last[t],
         })
         .collect();
-    let bare = fit::place(&blocks);
-    let alive = |i: usize| -> usize {
-        let now = blocks.iter().filter(|b| b.first <= i && i <= b.last);
-        now.map(|b| b.size * WORD).sum()
-    };
-    let modest: Vec<usize> = needs.iter().map(|need| need.given(0)).collect();
-    let tops = modest.iter().enumerate().map(|(i, len)| alive(i) + len);
-    let top = tops.chain([bare.height * WORD]).max().unwrap_or(0);
-    let ample: Vec<usize> = needs
-        .iter()
-        .enumerate()
-        .map(|(i, need)| need.given(top.saturating_sub(alive(i))))
-        .collect();
-    let (full, lens) = match place_with(&blocks, &ample) {
-        full if full.height * WORD <= top => (full, ample),
-        // Free bytes that lie apart: only what may be added anyway.
-        high => match place_with(&blocks, &modest) {
-            low if low.height < high.height => (low, modest),
-            _ => (high, ample),
-        },
-    };
-
+    let (full, lens, bare) = arrange(&blocks, needs);
     let mut spots = vec![None; net.tensors.len()];
     for (&t, &off) in owners.iter().zip(&full.offsets) {
         spots[t] = Some(Spot {
@@ -169,19 +148,60 @@ pub fn plan_with(net: &Lowered, backend: Backend, needs: &[Need]) -> Plan {
         0 => (0, 0),
         len => (rest.next().map_or(0, |off| off * WORD), len),
     };
-    let all: Vec<Block> = blocks
-        .iter()
-        .copied()
-        .chain(scratch_blocks(&lens))
-        .collect();
     Plan {
         backend,
         spots,
         arena_len: full.height * WORD,
-        bound: fit::bound(&all) * WORD,
-        scratch_len: full.height.saturating_sub(bare.height) * WORD,
+        bound: least(&blocks, &lens),
+        scratch_len: full.height.saturating_sub(bare) * WORD,
         scratch: lens.iter().map(|&len| spot(len)).collect(),
     }
+}
+
+/// Bytes of the arena, and of its lower bound, that [`plan`] would give `tensors` of an artifact with operators that have
+/// these needs.
+pub fn arena_with(tensors: &[TensorRow], needs: &[Need]) -> (usize, usize) {
+    let own = |t: &&TensorRow| t.root.get() == NONE && t.place == PLACE_ARENA;
+    let block = |t: &TensorRow| Block {
+        size: words(t.byte_len().unwrap_or_default()),
+        first: t.first.get().into(),
+        last: t.last.get().into(),
+    };
+    let blocks: Vec<Block> = tensors.iter().filter(own).map(block).collect();
+    let (full, lens, _) = arrange(&blocks, needs);
+    (full.height * WORD, least(&blocks, &lens))
+}
+
+/// Offsets of `blocks` and then of scratch, bytes of scratch per operator, and the height without scratch.
+fn arrange(blocks: &[Block], needs: &[Need]) -> (Placement, Vec<usize>, usize) {
+    let bare = fit::place(blocks).height;
+    let alive = |i: usize| -> usize {
+        let now = blocks.iter().filter(|b| b.first <= i && i <= b.last);
+        now.map(|b| b.size * WORD).sum()
+    };
+    let modest: Vec<usize> = needs.iter().map(|need| need.given(0)).collect();
+    let tops = modest.iter().enumerate().map(|(i, len)| alive(i) + len);
+    let top = tops.chain([bare * WORD]).max().unwrap_or(0);
+    let ample: Vec<usize> = needs
+        .iter()
+        .enumerate()
+        .map(|(i, need)| need.given(top.saturating_sub(alive(i))))
+        .collect();
+    let (full, lens) = match place_with(blocks, &ample) {
+        full if full.height * WORD <= top => (full, ample),
+        // Free bytes that lie apart: only what may be added anyway.
+        high => match place_with(blocks, &modest) {
+            low if low.height < high.height => (low, modest),
+            _ => (high, ample),
+        },
+    };
+    (full, lens, bare)
+}
+
+/// Bytes that no placement of `blocks` and scratch of `lens` bytes can do without.
+fn least(blocks: &[Block], lens: &[usize]) -> usize {
+    let all: Vec<Block> = blocks.iter().copied().chain(scratch_blocks(lens)).collect();
+    fit::bound(&all) * WORD
 }
 
 fn words(bytes: usize) -> usize {
