@@ -184,13 +184,10 @@ impl Layout {
         plane: 0,
     };
 
-    /// `k` rounded up to whole steps.
+    /// `k` rounded up to whole steps, which are powers of two.
     #[inline(always)]
     pub const fn padded(&self, k: usize) -> usize {
-        match k.checked_next_multiple_of(self.step) {
-            Some(k) => k,
-            None => k,
-        }
+        k.saturating_add(self.step - 1) & !(self.step - 1)
     }
 
     /// Bytes of the 8-bit columns, whole words.

@@ -19,13 +19,13 @@ pub struct Engine<'a, const OPS: u32> {
 }
 
 impl<'a, const OPS: u32> Engine<'a, OPS> {
-    /// Check the artifact, as [`Model::parse`].
+    /// Check the artifact, as [`Model::parse`] but for its text, which a run does not read.
     ///
     /// # Errors
     /// Those of [`Model::parse`], and `NotLinked` if the model uses operators outside of `OPS`.
     pub fn new(bytes: &'a [u8]) -> Result<Self, LoadError> {
         Ok(Engine {
-            model: Model::parse_within::<OPS>(bytes)?,
+            model: Model::parse_within::<OPS>(bytes)?.0,
             backend: Backend::native(),
         })
     }

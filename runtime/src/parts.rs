@@ -4,7 +4,7 @@ use crate::format::{
     CODING_CODEBOOK, FLAG_ZEROS, Header, ORDER_PAIRS, OpKind, OpRow, PAIRS_MOST, SectionKind,
     SectionRow, TensorRow,
 };
-use crate::{Backend, OpSet};
+use crate::{Backend, OpSet, PLANE_CHANNELS};
 
 /// The backend of the program, if the parts of its kernels are known.
 const BACKEND: Option<Backend> = if cfg!(elastiq_backend = "dsp") {
@@ -138,7 +138,7 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
                 false => OpSet::WINDOWS | OpSet::BROKEN_WINDOWS,
             };
             let coded = if coded { OpSet::CODED_CONV } else { 0 };
-            clamp | windows | coded
+            clamp | windows | coded | ragged(k, m / (c / cg))
         }
         Some(OpKind::Depthwise) => {
             let fits = match layout.planes(kernel, stride, [oh, ow]) {
@@ -149,6 +149,11 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
                 return OpSet::PORTABLE_DEPTHWISE;
             }
             let along = if oh > ow { stride[0] } else { stride[1] };
+            let narrow = if c < PLANE_CHANNELS {
+                OpSet::PLANES_ANY
+            } else {
+                0
+            };
             let three = kernel[0] == 3 && kernel[1] == 3 && row.shift == 0;
             let planes = match along {
                 1 if three => OpSet::PLANES_1,
@@ -156,7 +161,7 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
                 _ => OpSet::PLANES_ANY,
             };
             let coded = if coded { OpSet::CODED_DEPTHWISE } else { 0 };
-            clamp | planes | coded
+            clamp | planes | narrow | coded
         }
         Some(OpKind::Dense) => {
             let positions = n.saturating_mul(ih).saturating_mul(iw);
@@ -175,9 +180,17 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
                 false if blocks => OpSet::DENSE_BLOCKS,
                 _ => OpSet::PORTABLE_DENSE,
             };
-            clamp | part
+            clamp | part | ragged(c, m)
         }
         _ => 0,
+    }
+}
+
+/// [`OpSet::RAGGED`] if `m` rows of `k` weights are that.
+const fn ragged(k: usize, m: usize) -> u32 {
+    match k.is_multiple_of(4) && m.is_multiple_of(2) {
+        true => 0,
+        false => OpSet::RAGGED,
     }
 }
 
@@ -202,9 +215,9 @@ mod tests {
     #[test]
     fn convolutions() {
         let layout = Backend::Dsp.layout();
-        let (x, y) = ([1, 8, 8, 6], [1, 8, 8, 4]);
+        let (x, y) = ([1, 8, 8, 8], [1, 8, 8, 4]);
         let point = [1, 1, 1, 1, 1, 1, 0, 0, 1];
-        let least = layout.matrix_len(6, 1);
+        let least = layout.matrix_len(8, 1);
         let mut conv = row(OpKind::Conv, point, least);
         assert_eq!(dsp(&conv, x, y), 0);
         conv.hi = 0;
@@ -215,10 +228,14 @@ mod tests {
         conv = row(OpKind::Conv, point, least - 1);
         assert_eq!(dsp(&conv, x, y), OpSet::PORTABLE_CONV);
         let three = [3, 3, 1, 1, 1, 1, 1, 1, 1];
-        conv = row(OpKind::Conv, three, layout.matrix_len(54, 1));
+        conv = row(OpKind::Conv, three, layout.matrix_len(72, 1));
         assert_eq!(dsp(&conv, x, y), OpSet::WINDOWS);
+        assert_eq!(dsp(&conv, x, [1, 8, 8, 3]), OpSet::WINDOWS | OpSet::RAGGED);
         conv.p[8].set(2);
         assert_eq!(dsp(&conv, x, y), OpSet::WINDOWS | OpSet::BROKEN_WINDOWS);
+        conv.p[8].set(4);
+        let parts = OpSet::WINDOWS | OpSet::BROKEN_WINDOWS | OpSet::RAGGED;
+        assert_eq!(dsp(&conv, x, y), parts);
     }
 
     #[test]
@@ -255,15 +272,15 @@ mod tests {
     #[test]
     fn dense_layers() {
         let layout = Backend::Dsp.layout();
-        let (x, y) = ([1, 1, 1, 10], [1, 1, 1, 4]);
-        let mut dense = row(OpKind::Dense, [0; 9], layout.dense_len(10));
+        let (x, y) = ([1, 1, 1, 12], [1, 1, 1, 4]);
+        let mut dense = row(OpKind::Dense, [0; 9], layout.dense_len(12));
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_ROWS);
         dense.order = ORDER_PAIRS;
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_PAIRS);
-        dense = row(OpKind::Dense, [0; 9], layout.dense_len(10) - 4);
+        dense = row(OpKind::Dense, [0; 9], layout.dense_len(12) - 4);
         assert_eq!(dsp(&dense, x, y), OpSet::PORTABLE_DENSE);
-        dense = row(OpKind::Dense, [0; 9], layout.matrix_len(10, 1));
-        assert_eq!(dsp(&dense, [4, 1, 1, 10], y), OpSet::DENSE_BLOCKS);
+        dense = row(OpKind::Dense, [0; 9], layout.matrix_len(12, 1));
+        assert_eq!(dsp(&dense, [4, 1, 1, 12], y), OpSet::DENSE_BLOCKS);
         dense.bits = 3;
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_BLOCKS | OpSet::CODED_CONV);
     }

@@ -18,7 +18,7 @@ fn constants_size_buffers_and_engine() {
     assert_eq!(
         model
             .outputs()
-            .map(|io| (io.name, io.len))
+            .map(|io| (io.name(), io.len))
             .collect::<Vec<_>>(),
         [("y", INFO.output_len)]
     );
@@ -49,7 +49,7 @@ fn whole_runs_with_one_input() {
     engine.run(&mut arena, &input, &mut output).unwrap();
     assert_eq!(output.map(|code| code as u8), expected[..INFO.output_len]);
     assert_eq!(
-        engine.model().outputs().next().unwrap().labels,
+        engine.model().outputs().next().unwrap().labels(),
         "left\nright\nnone"
     );
 }

@@ -28,6 +28,24 @@ pub(crate) fn check<const OPS: u32>(model: &Model<'_>, places: &Places) -> Resul
     self_test(model, places)
 }
 
+/// Check what is text.
+pub(crate) fn text(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+    let texts = [
+        (model.strings, places.strings),
+        (model.meta.unwrap_or_default(), places.meta),
+    ];
+    for (text, place) in texts {
+        core::str::from_utf8(text).map_err(|_| LoadError::at(Kind::Utf8, place))?;
+    }
+    for (i, row) in model.io.iter().enumerate() {
+        let whole = model.port(row).is_some_and(|port| port.is_text());
+        if !whole {
+            return Err(at(Kind::Io, places.io, i, size_of_val(row)));
+        }
+    }
+    Ok(())
+}
+
 fn at(kind: Kind, section: usize, i: usize, row: usize) -> LoadError {
     LoadError::at(kind, section + i * row)
 }

@@ -8,7 +8,6 @@ use crate::info::OpSet;
 use crate::kernels::pieces::pieces;
 use crate::spec::ARITH;
 use zerocopy::FromBytes;
-use zerocopy::byteorder::little_endian::U32;
 
 /// A checked artifact: the only way to get one is [`Model::parse`], so every index and range in it is valid.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +19,9 @@ pub struct Model<'a> {
     pub(crate) luts: &'a [u8],
     pub(crate) weights: &'a [i8],
     pub(crate) io: &'a [IoRow],
-    pub(crate) strings: &'a str,
+    pub(crate) strings: &'a [u8],
     pub(crate) self_test: &'a [u8],
-    pub(crate) meta: Option<&'a str>,
+    pub(crate) meta: Option<&'a [u8]>,
 }
 
 /// A named input or output of the network.
@@ -32,12 +31,51 @@ pub struct Io<'a> {
     pub tensor: u16,
     /// Shape, scale and zero point.
     pub row: &'a TensorRow,
-    /// Name in the original file.
-    pub name: &'a str,
-    /// Class labels, separated by newlines; empty if there are none.
-    pub labels: &'a str,
     /// Bytes.
     pub len: usize,
+    name: &'a [u8],
+    labels: &'a [u8],
+}
+
+impl<'a> Io<'a> {
+    /// Name in the original file.
+    pub fn name(&self) -> &'a str {
+        core::str::from_utf8(self.name).unwrap_or_default()
+    }
+
+    /// Whether name and labels are text.
+    pub(crate) fn is_text(&self) -> bool {
+        let is_text = |bytes| core::str::from_utf8(bytes).is_ok();
+        is_text(self.name) && is_text(self.labels)
+    }
+
+    /// Class labels, separated by newlines; empty if there are none.
+    pub fn labels(&self) -> &'a str {
+        core::str::from_utf8(self.labels).unwrap_or_default()
+    }
+}
+
+/// Iterator of [`Model::inputs`] and [`Model::outputs`].
+#[derive(Clone, Debug)]
+pub(crate) struct Ports<'a> {
+    model: Model<'a>,
+    rest: &'a [IoRow],
+    dir: u8,
+}
+
+impl<'a> Iterator for Ports<'a> {
+    type Item = Io<'a>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Io<'a>> {
+        while let [row, rest @ ..] = self.rest {
+            self.rest = rest;
+            if row.dir == self.dir {
+                return self.model.port(row);
+            }
+        }
+        None
+    }
 }
 
 /// Byte offsets of the sections whose rows an error can point at.
@@ -47,6 +85,8 @@ pub(crate) struct Places {
     pub ops: usize,
     pub io: usize,
     pub self_test: usize,
+    pub strings: usize,
+    pub meta: usize,
 }
 
 impl<'a> Model<'a> {
@@ -57,18 +97,23 @@ impl<'a> Model<'a> {
     /// # Errors
     /// The first thing found wrong, with its byte offset.
     pub fn parse(bytes: &'a [u8]) -> Result<Model<'a>, LoadError> {
-        Self::parse_within::<{ OpSet::ALL }>(bytes)
+        let (model, places) = Self::parse_within::<{ OpSet::ALL }>(bytes)?;
+        check::text(&model, &places)?;
+        Ok(model)
     }
 
-    /// [`Model::parse`] that refuses operators outside of `OPS` and links no code for them.
-    pub(crate) fn parse_within<const OPS: u32>(bytes: &'a [u8]) -> Result<Model<'a>, LoadError> {
+    /// [`Model::parse`] that refuses operators outside of `OPS` and links no code for them, and that leaves it to those who
+    /// read text to see whether it is text.
+    pub(crate) fn parse_within<const OPS: u32>(
+        bytes: &'a [u8],
+    ) -> Result<(Model<'a>, Places), LoadError> {
         let (header, rows, body_off) = frame(bytes)?;
-        if header.op_set.get() & !OPS != 0 {
+        if header.op_set.get() & (!OPS | OpSet::PARTS) != 0 {
             return Err(LoadError::at(Kind::NotLinked, 16));
         }
         let (model, places) = sections(bytes, header, rows, body_off)?;
         check::check::<OPS>(&model, &places)?;
-        Ok(model)
+        Ok((model, places))
     }
 
     /// First row of the artifact.
@@ -108,12 +153,12 @@ impl<'a> Model<'a> {
 
     /// Text that IO rows point into.
     pub fn strings(&self) -> &'a [u8] {
-        self.strings.as_bytes()
+        self.strings
     }
 
     /// UTF-8 JSON for host tools.
     pub fn meta(&self) -> Option<&'a str> {
-        self.meta
+        core::str::from_utf8(self.meta?).ok()
     }
 
     /// Bytes of arena that a run needs.
@@ -140,12 +185,12 @@ impl<'a> Model<'a> {
             .filter_map(move |case| case.split_at_checked(inputs))
     }
 
-    fn ports(&self, dir: u8) -> impl Iterator<Item = Io<'a>> + use<'a> {
-        let model = *self;
-        self.io
-            .iter()
-            .filter(move |row| row.dir == dir)
-            .filter_map(move |row| model.port(row))
+    fn ports(&self, dir: u8) -> Ports<'a> {
+        Ports {
+            model: *self,
+            rest: self.io,
+            dir,
+        }
     }
 
     /// The port behind an IO row; `None` if one of its indices is out of range.
@@ -154,13 +199,13 @@ impl<'a> Model<'a> {
         Some(Io {
             tensor: row.tensor.get(),
             row: tensor,
+            len: tensor.byte_len()?,
             name: self.text(row.name)?,
             labels: self.text(row.labels)?,
-            len: tensor.byte_len()?,
         })
     }
 
-    fn text(&self, span: Span) -> Option<&'a str> {
+    fn text(&self, span: Span) -> Option<&'a [u8]> {
         let (off, end) = span.bounds()?;
         self.strings.get(off..end)
     }
@@ -183,14 +228,17 @@ fn frame(bytes: &[u8]) -> Result<(&Header, &[SectionRow], usize), LoadError> {
         return Err(LoadError::at(Kind::Length, 8));
     }
     let sections = usize::from(header.sections);
-    let (rows, rest) =
-        <[SectionRow]>::ref_from_prefix_with_elems(rest, sections).map_err(|_| short())?;
+    let (rows, rest) = rest
+        .split_at_checked(size_of::<SectionRow>() * sections)
+        .ok_or_else(short)?;
+    let rows = <[SectionRow]>::ref_from_bytes(rows).map_err(|_| short())?;
     let body_off = header.body_off.get() as usize;
     let body = bytes
         .get(body_off..)
         .ok_or(LoadError::at(Kind::Length, 24))?;
     let blocks = body.len().div_ceil(BLOCK);
-    let (crcs, _) = <[U32]>::ref_from_prefix_with_elems(rest, blocks).map_err(|_| short())?;
+    let crcs = rest.get(..4 * blocks).ok_or_else(short)?;
+    let (crcs, _) = crcs.as_chunks::<4>();
     let tables = size_of::<Header>() + size_of::<SectionRow>() * sections + 4 * blocks;
     if body_off != tables.next_multiple_of(ALIGN) {
         return Err(LoadError::at(Kind::Length, 24));
@@ -210,7 +258,7 @@ fn frame(bytes: &[u8]) -> Result<(&Header, &[SectionRow], usize), LoadError> {
         for (i, crc) in crcs.iter().enumerate() {
             let (block, tail) = rest.split_at_checked(BLOCK).unwrap_or((rest, &[]));
             rest = tail;
-            if crc32c(block) != crc.get() {
+            if crc32c(block) != u32::from_le_bytes(*crc) {
                 return Err(LoadError::at(Kind::BlockCrc, body_off + i * BLOCK));
             }
         }
@@ -233,7 +281,7 @@ fn sections<'a>(
         luts: &[],
         weights: &[],
         io: &[],
-        strings: "",
+        strings: &[],
         self_test: &[],
         meta: None,
     };
@@ -267,7 +315,6 @@ fn sections<'a>(
         }
         seen |= bit;
         let uneven = |_| LoadError::at(Kind::Count, at);
-        let not_text = |_| LoadError::at(Kind::Utf8, off as usize);
         let place = off as usize;
         match kind {
             SectionKind::Tensors => {
@@ -290,14 +337,16 @@ fn sections<'a>(
                 model.weights = FromBytes::ref_from_bytes(section).map_err(|_| uneven(()))?;
             }
             SectionKind::Strings => {
-                model.strings = core::str::from_utf8(section).map_err(not_text)?
+                places.strings = place;
+                model.strings = section;
             }
             SectionKind::SelfTest => {
                 places.self_test = place;
                 model.self_test = section;
             }
             SectionKind::Meta => {
-                model.meta = Some(core::str::from_utf8(section).map_err(not_text)?)
+                places.meta = place;
+                model.meta = Some(section);
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) trait Tile {
 
     /// Widen `x` to codes `at ..` of the columns `to`. Called where [`crate::Layout::column`] is not 0; `at` is a
     /// multiple of 4, and so is `x.len` unless it ends the column.
-    fn widen(x: &Columns, at: usize, to: &mut [u32]);
+    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]);
 
     /// Copy column `j` of `x` to codes `j * stride ..` of `to`.
     #[inline(always)]
@@ -42,8 +42,14 @@ pub(crate) trait Tile {
 
     /// [`Tile::widen`] for `runs` of `n` columns that are `step` codes apart in `image`.
     #[inline(always)]
-    fn widen_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [u32]) {
-        runs.columns(image, step, n, |at, x| Self::widen(&x, at, to));
+    fn widen_runs<const OPS: u32>(
+        image: &[i8],
+        step: usize,
+        n: usize,
+        runs: &Runs,
+        to: &mut [u32],
+    ) {
+        runs.columns(image, step, n, |at, x| Self::widen::<OPS>(&x, at, to));
     }
 
     /// [`Tile::gather`] for `runs` of `n` columns that are `step` codes apart in `image`.
@@ -58,7 +64,13 @@ pub(crate) trait Tile {
     const IN_PLACE: usize = Self::BACKEND.layout().cols;
 
     /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
-    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize);
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        wide: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    );
 }
 
 /// `n` columns of `len` codes, `stride` codes apart. All of them are inside of `bytes`.
@@ -194,7 +206,7 @@ pub(crate) fn conv<T: Tile, const OPS: u32>(
             channel: group.wrapping_mul(conv.cg),
         };
         match point || OPS & OpSet::WINDOWS == 0 {
-            true => points::<T>(conv, &block, &place, x, y, parts.wide),
+            true => points::<T, OPS>(conv, &block, &place, x, y, parts.wide),
             false => windows::<T, OPS>(conv, &block, &place, x, y, parts.staging, parts.wide),
         }
         row = row.wrapping_add(n);
@@ -210,7 +222,7 @@ struct Place {
 
 /// Windows of one input position: the columns are where the input is.
 #[inline(always)]
-fn points<T: Tile>(
+fn points<T: Tile, const OPS: u32>(
     conv: &Conv,
     block: &Block,
     place: &Place,
@@ -231,9 +243,9 @@ fn points<T: Tile>(
             return;
         };
         if layout.column > 0 {
-            T::widen(&columns, 0, wide);
+            T::widen::<OPS>(&columns, 0, wide);
         }
-        T::multiply(block, &columns, wide, y, m);
+        T::multiply::<OPS>(block, &columns, wide, y, m);
         x = x.get(x_step..).unwrap_or_default();
         y = y.get_mut(y_step..).unwrap_or_default();
     }
@@ -265,7 +277,7 @@ fn windows<T: Tile, const OPS: u32>(
                 return;
             };
             let out = y.get_mut(place.row..).unwrap_or_default();
-            T::multiply(block, &columns, wide, out, m);
+            T::multiply::<OPS>(block, &columns, wide, out, m);
         }
     }
 }
@@ -352,7 +364,7 @@ impl<'g> Gather<'g> {
                     ..self.runs
                 };
                 match at_once {
-                    true => T::widen_runs(self.image, self.step, n, &runs, wide),
+                    true => T::widen_runs::<OPS>(self.image, self.step, n, &runs, wide),
                     false => T::gather_runs(self.image, self.step, n, &runs, bytes, stride),
                 }
             }
@@ -370,7 +382,7 @@ impl<'g> Gather<'g> {
         }
         if layout.column > 0 && !at_once {
             // What is behind a column meets weights that are 0.
-            T::widen(&Columns::new(bytes, stride, n, stride)?, 0, wide);
+            T::widen::<OPS>(&Columns::new(bytes, stride, n, stride)?, 0, wide);
         }
         Columns::new(bytes, stride, n, conv.k)
     }

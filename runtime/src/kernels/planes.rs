@@ -36,7 +36,7 @@ pub(crate) trait Lines {
     /// positions.
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "two grids")]
-    fn spread_lines(
+    fn spread_lines<const OPS: u32>(
         x: &[i8],
         steps: [usize; 2],
         lines: usize,
@@ -298,7 +298,7 @@ impl Run<'_> {
                 let to = codes.get_mut(first.wrapping_mul(pitch)..);
                 let to = to.and_then(|to| to.get_mut(along.pad..));
                 let x = x.get(at.wrapping_mul(across.x).wrapping_add(channel)..);
-                T::spread_lines(
+                T::spread_lines::<OPS>(
                     x.unwrap_or_default(),
                     [across.x, along.x],
                     behind.wrapping_sub(first),

@@ -119,7 +119,7 @@ pub(crate) struct Window {
 impl Window {
     /// Taps of the whole window. Does not overflow: both kernels are 16-bit values.
     pub fn taps(&self) -> usize {
-        self.v.kernel.saturating_mul(self.h.kernel)
+        self.v.kernel.wrapping_mul(self.h.kernel)
     }
 
     /// Whether output position and input position are the same: one tap, no stride, no padding.

@@ -71,7 +71,7 @@ impl Artifact {
     /// What the network wants to be fed with, in the file's layout.
     pub fn input_specs(&self, model: &Model<'_>) -> Vec<InputSpec> {
         let spec = |(i, io): (usize, Io<'_>)| InputSpec {
-            name: io.name.to_string(),
+            name: io.name().to_string(),
             shape: match self.meta.inputs.get(i) {
                 Some(p) if p.file_shape.iter().product::<usize>() == elements(io.row) => {
                     p.file_shape.clone()
@@ -86,7 +86,7 @@ impl Artifact {
     pub fn labels(&self, model: &Model<'_>) -> Vec<String> {
         let text = model
             .outputs()
-            .map(|io| io.labels)
+            .map(|io| io.labels())
             .find(|l| !l.is_empty())
             .unwrap_or("");
         text.lines().map(str::to_string).collect()

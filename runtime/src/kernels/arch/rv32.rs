@@ -216,7 +216,7 @@ impl Tile for Rv32 {
     }
 
     #[inline(always)]
-    fn widen(x: &Columns, at: usize, to: &mut [u32]) {
+    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]) {
         let last = x.n.wrapping_sub(1);
         let to = to.get_mut(at.wrapping_mul(TILE / 2)..).unwrap_or_default();
         let (whole, room) = (
@@ -261,7 +261,13 @@ impl Tile for Rv32 {
     }
 
     #[inline(always)]
-    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        wide: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let (k, rows) = (block.k, block.quant.len());
         let len = Self::BACKEND.layout().padded(k);
         let last = x.n.wrapping_sub(1);

@@ -165,7 +165,7 @@ impl Tile for Thumb {
         );
     }
 
-    fn widen(x: &Columns, at: usize, to: &mut [u32]) {
+    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]) {
         let last = x.n.wrapping_sub(1);
         let Some(to) = to.get_mut(at..) else {
             return;
@@ -190,7 +190,13 @@ impl Tile for Thumb {
         }
     }
 
-    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        wide: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let (k, rows) = (block.k, block.quant.len());
         let len = Self::BACKEND.layout().padded(k);
         let last = x.n.wrapping_sub(1);

@@ -219,7 +219,7 @@ impl Report {
 fn port(io: Io<'_>, meta: Option<&MetaPort>) -> Port {
     let quant = quant(io.row);
     Port {
-        name: io.name.to_string(),
+        name: io.name().to_string(),
         shape: dims(io.row),
         file_shape: meta.map_or_else(|| dims(io.row).to_vec(), |m| m.file_shape.clone()),
         dtype: if io.row.dtype == DTYPE_I32 {
@@ -229,7 +229,7 @@ fn port(io: Io<'_>, meta: Option<&MetaPort>) -> Port {
         },
         scale: quant.scale,
         zero: quant.zero,
-        labels: io.labels.lines().map(str::to_string).collect(),
+        labels: io.labels().lines().map(str::to_string).collect(),
     }
 }
 

@@ -266,7 +266,7 @@ impl Lines for Dsp {
     type Code = i16;
 
     #[inline(always)]
-    fn spread_lines(
+    fn spread_lines<const OPS: u32>(
         x: &[i8],
         steps: [usize; 2],
         lines: usize,
@@ -295,6 +295,9 @@ impl Lines for Dsp {
             // SAFETY: `x` has four codes at the last position of the last line, `to` all positions of the last line of
             // the last channel, see above.
             unsafe { elastiq_dsp_spread(&mut job) };
+            return;
+        }
+        if OPS & OpSet::PLANES_ANY == 0 {
             return;
         }
         for l in 0..lines {

@@ -423,7 +423,7 @@ impl Tile for Dsp {
     }
 
     #[inline(always)]
-    fn widen(x: &Columns, at: usize, to: &mut [u32]) {
+    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]) {
         let runs = Runs {
             at,
             start: 0,
@@ -432,15 +432,21 @@ impl Tile for Dsp {
             from_step: 0,
             to_step: 0,
         };
-        Self::widen_runs(x.bytes, x.stride, x.n, &runs, to);
-        if x.len % 4 != 0 {
+        Self::widen_runs::<OPS>(x.bytes, x.stride, x.n, &runs, to);
+        if OPS & OpSet::RAGGED != 0 && x.len % 4 != 0 {
             let at = at.wrapping_add(runs.len);
             tail(x, to.get_mut(at..).unwrap_or_default());
         }
     }
 
     #[inline]
-    fn widen_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [u32]) {
+    fn widen_runs<const OPS: u32>(
+        image: &[i8],
+        step: usize,
+        n: usize,
+        runs: &Runs,
+        to: &mut [u32],
+    ) {
         let second = match n {
             1 => 0,
             _ => step,
@@ -506,19 +512,25 @@ impl Tile for Dsp {
     }
 
     #[inline(always)]
-    fn multiply(block: &Block, x: &Columns, wide: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        wide: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         // A column that is missing at the end of a line is a copy of the other, with the same outputs.
         let second = match x.n {
             1 => 0,
             _ => stride,
         };
-        columns(block, wide, out, second);
+        columns::<OPS>(block, wide, out, second);
     }
 }
 
 /// One call for each pair of columns.
 #[inline(never)]
-fn columns(block: &Block, wide: &[u32], out: &mut [i8], second: usize) {
+fn columns<const OPS: u32>(block: &Block, wide: &[u32], out: &mut [i8], second: usize) {
     let padded = const { Backend::Dsp.layout() }.padded(block.k);
     let rows = block.quant.len();
     let Some(wide) = wide.get(..padded) else {
@@ -550,7 +562,9 @@ fn columns(block: &Block, wide: &[u32], out: &mut [i8], second: usize) {
         // pair of rows. There are `2 * pairs` rows of `quant`, and as many bytes at either of `out`, see above.
         unsafe { elastiq_dsp_tile(&job, skipped) };
     }
-    if let (1, Some(q)) = (rows % 2, block.quant.get(last)) {
+    if OPS & OpSet::RAGGED != 0
+        && let (1, Some(q)) = (rows % 2, block.quant.get(last))
+    {
         let (quant, mut codes) = ([*q, *q], [[0i8; 2]; 2]);
         let [first, other] = &mut codes;
         let range = quant.as_ptr_range();
@@ -580,6 +594,9 @@ fn load_row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) {
         if fours > 0 && to.len() >= fours * 4 - 2 {
             // SAFETY: `bytes` has `fours` words and `to` four times as many but for the last two.
             unsafe { elastiq_dsp_load(bytes.as_ptr(), to.as_mut_ptr(), fours) };
+        }
+        if OPS & OpSet::RAGGED == 0 {
+            return;
         }
         let to = to.get_mut(fours * 4..).unwrap_or_default();
         let four = last_four(bytes);

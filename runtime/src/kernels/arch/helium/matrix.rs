@@ -38,13 +38,19 @@ impl Tile for Helium {
 
     const IN_PLACE: usize = usize::MAX;
 
-    fn widen(_x: &Columns, _at: usize, _to: &mut [u32]) {}
+    fn widen<const OPS: u32>(_x: &Columns, _at: usize, _to: &mut [u32]) {}
 
     fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
         gather_runs(image, step, n, runs, to, stride);
     }
 
-    fn multiply(block: &Block, x: &Columns, _wide: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        _wide: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let row_len = const { Self::BACKEND.layout() }.row_len(block.k);
         let rows = match block.plain {
             Some(w) => Rows {

@@ -95,7 +95,7 @@ impl Tile for Products {
         });
     }
 
-    fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
+    fn widen<const OPS: u32>(_: &Columns, _: usize, _: &mut [u32]) {}
 
     #[inline(always)]
     fn gather(x: &Columns, to: &mut [i8], stride: usize) {
@@ -103,7 +103,13 @@ impl Tile for Products {
     }
 
     #[inline(always)]
-    fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        _: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let tile = block.k.div_ceil(4).wrapping_mul(ROWS * 2);
         let scale = Scale::new(&block.rq);
         for (i, quant) in block.quant.chunks(ROWS).enumerate() {
@@ -224,7 +230,7 @@ impl Tile for Dots {
         });
     }
 
-    fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
+    fn widen<const OPS: u32>(_: &Columns, _: usize, _: &mut [u32]) {}
 
     #[inline(always)]
     fn gather(x: &Columns, to: &mut [i8], stride: usize) {
@@ -232,7 +238,13 @@ impl Tile for Dots {
     }
 
     #[inline(always)]
-    fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        _: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let tile = block.k.div_ceil(4).wrapping_mul(ROWS);
         let scale = Scale::new(&block.rq);
         for (i, quant) in block.quant.chunks(ROWS * 2).enumerate() {

@@ -53,7 +53,7 @@ impl Tile for Rvv {
         }
     }
 
-    fn widen(_: &Columns, _: usize, _: &mut [u32]) {}
+    fn widen<const OPS: u32>(_: &Columns, _: usize, _: &mut [u32]) {}
 
     #[inline(always)]
     fn gather(x: &Columns, to: &mut [i8], stride: usize) {
@@ -94,7 +94,13 @@ impl Tile for Rvv {
     }
 
     #[inline(always)]
-    fn multiply(block: &Block, x: &Columns, _: &[u32], out: &mut [i8], stride: usize) {
+    fn multiply<const OPS: u32>(
+        block: &Block,
+        x: &Columns,
+        _: &[u32],
+        out: &mut [i8],
+        stride: usize,
+    ) {
         let (k, n) = (block.k, block.quant.len());
         let reach = x.n.saturating_sub(1).wrapping_mul(stride).wrapping_add(n);
         if !fits(block.decoded, k, n) || x.len != k || out.len() < reach {
