@@ -1,6 +1,6 @@
 //! ONNX file to artifact in one call.
 
-use crate::calibrate::{Method, calibrate};
+use crate::calibrate::{Method, Ranges, calibrate};
 use crate::import;
 use crate::io::Ports;
 use crate::ir::{self, Graph, passes};
@@ -36,8 +36,10 @@ pub struct CompileOptions {
     pub self_test_cases: usize,
     /// Shapes of inputs that the file leaves open, by name.
     pub input_shapes: Vec<(String, Vec<usize>)>,
-    /// Samples, taken evenly, that the result is compared with the float network on.
+    /// Calibration samples, taken evenly, that the result is compared with the float network on.
     pub verify_samples: usize,
+    /// Samples to compare on in place of those, all of them.
+    pub verify_on: Option<Samples>,
 }
 
 impl Default for CompileOptions {
@@ -52,6 +54,7 @@ impl Default for CompileOptions {
             self_test_cases: 1,
             input_shapes: Vec::new(),
             verify_samples: 64,
+            verify_on: None,
         }
     }
 }
@@ -142,6 +145,26 @@ pub fn compile_graph(
     opts: &CompileOptions,
     progress: &mut Progress,
 ) -> Result<Compiled, Error> {
+    let given = &mut |_: &Graph, _: &Ranges, _: &mut Progress| Ok(opts.given.clone());
+    compile_deciding(imported, source, calib, opts, given, progress)
+}
+
+/// What decides a quantization, for the network after passes and its calibrated ranges.
+pub type Decide<'a> = dyn FnMut(&Graph, &Ranges, &mut Progress) -> Result<Given, crate::Error> + 'a;
+
+/// Compile a network that is already in memory, with a quantization that `decide` chooses once the network is
+/// calibrated; it takes the place of [`CompileOptions::given`].
+///
+/// # Errors
+/// As [`compile_graph`], and what `decide` refuses.
+pub fn compile_deciding(
+    imported: Graph,
+    source: &str,
+    calib: &Samples,
+    opts: &CompileOptions,
+    decide: &mut Decide,
+    progress: &mut Progress,
+) -> Result<Compiled, Error> {
     check(opts)?;
     let macs_imported = ir::stats(&imported).macs;
     let chosen: &[passes::Pass] = match opts.dead_channels {
@@ -152,7 +175,8 @@ pub fn compile_graph(
     let ranges = calibrate(&graph, calib, opts.method, &mut |done, total| {
         progress("calibrate", done, total)
     })?;
-    let mut net = lower(&graph, &ranges, &opts.weights, &opts.given)?;
+    let given = decide(&graph, &ranges, progress)?;
+    let mut net = lower(&graph, &ranges, &opts.weights, &given)?;
     merge_in_place(&mut net);
     let plan = plan(&net, opts.backend);
     let mut extras = Extras {
@@ -166,8 +190,15 @@ pub fn compile_graph(
         extras.self_test = self_test(&graph, &bytes, calib, opts.self_test_cases)?;
         bytes = pack(&net, &plan, &graph, &extras)?;
     }
-    let subset = evenly(calib, opts.verify_samples);
-    let output = verify(&graph, &net, &bytes, &subset, &mut |done, total| {
+    let subset;
+    let samples = match &opts.verify_on {
+        Some(samples) => samples,
+        None => {
+            subset = evenly(calib, opts.verify_samples);
+            &subset
+        }
+    };
+    let output = verify(&graph, &net, &bytes, samples, &mut |done, total| {
         progress("verify", done, total)
     })?;
     let mut report = report(&net, &plan, &bytes, &output)?;

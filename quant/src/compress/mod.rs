@@ -1,4 +1,6 @@
 //! Compression methods that train or search.
 
 pub mod eqnet;
+pub mod fake;
+pub mod nupes;
 pub mod search;

@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod pool;
 
+pub use conv::windows;
 pub use elementwise::scalar;
 pub use layout::{from_ir_layout, to_ir_layout};
 
@@ -24,7 +25,19 @@ pub fn run(
     inputs: &[ArrayD<f32>],
     observer: &mut dyn FnMut(ValueId, &ArrayD<f32>),
 ) -> Vec<ArrayD<f32>> {
-    execute(graph, inputs, observer, false)
+    execute(graph, inputs, &mut |id, array| observer(id, array))
+}
+
+/// Like [`run`], but `edit` may change every input and every computed value before it is read.
+///
+/// # Panics
+/// See [`run`].
+pub fn run_edited(
+    graph: &Graph,
+    inputs: &[ArrayD<f32>],
+    edit: &mut dyn FnMut(ValueId, &mut ArrayD<f32>),
+) -> Vec<ArrayD<f32>> {
+    execute(graph, inputs, edit)
 }
 
 /// Like [`run`], but values whose quantization the file fixes are rounded to their codes.
@@ -36,14 +49,18 @@ pub fn run_quantized(
     inputs: &[ArrayD<f32>],
     observer: &mut dyn FnMut(ValueId, &ArrayD<f32>),
 ) -> Vec<ArrayD<f32>> {
-    execute(graph, inputs, observer, true)
+    execute(graph, inputs, &mut |id, array| {
+        if let Some(quant) = &graph.value(id).quant {
+            to_codes(array, quant);
+        }
+        observer(id, array);
+    })
 }
 
 fn execute(
     graph: &Graph,
     inputs: &[ArrayD<f32>],
-    observer: &mut dyn FnMut(ValueId, &ArrayD<f32>),
-    round: bool,
+    edit: &mut dyn FnMut(ValueId, &mut ArrayD<f32>),
 ) -> Vec<ArrayD<f32>> {
     assert_eq!(
         inputs.len(),
@@ -54,10 +71,7 @@ fn execute(
         graph.values.iter().map(|v| v.constant.clone()).collect();
     let mut set =
         |store: &mut Vec<Option<Arc<ArrayD<f32>>>>, id: ValueId, mut array: ArrayD<f32>| {
-            if let (true, Some(quant)) = (round, &graph.value(id).quant) {
-                to_codes(&mut array, quant);
-            }
-            observer(id, &array);
+            edit(id, &mut array);
             store[id.0] = Some(Arc::new(array));
         };
     for (port, array) in graph.inputs.iter().zip(inputs) {
@@ -97,7 +111,7 @@ fn execute(
 }
 
 /// Index of the last node that reads a value; `None` for outputs, which stay.
-fn last_reads(graph: &Graph) -> Vec<Option<usize>> {
+pub fn last_reads(graph: &Graph) -> Vec<Option<usize>> {
     let mut last = vec![None; graph.values.len()];
     for (i, node) in graph.nodes.iter().enumerate() {
         node.inputs.iter().for_each(|id| last[id.0] = Some(i));

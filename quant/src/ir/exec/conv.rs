@@ -74,6 +74,42 @@ impl Geometry<'_> {
     fn positions(&self) -> usize {
         self.y[0] * self.y[1] * self.y[2]
     }
+
+    /// What output position `i` reads of the `cg` channels from `first`, tap after tap, 0 where that is padding.
+    fn copy_window(&self, x: &[f32], i: usize, first: usize, cg: usize, row: &mut [f32]) {
+        let (position, kw) = (self.position(i), self.window.kernel[1]);
+        for (tap, cells) in row.chunks_exact_mut(cg).enumerate() {
+            match self.cell(position, [tap / kw, tap % kw]) {
+                Some(at) => cells.copy_from_slice(&x[at + first..][..cg]),
+                None => cells.fill(0.0),
+            }
+        }
+    }
+}
+
+/// Windows that a group of output channels reads, `[positions, kh * kw * c / groups]` in the order of the weights;
+/// `positions` count over the output `shape` in row-major order.
+pub fn windows(
+    x: &ArrayD<f32>,
+    window: &Window,
+    (group, groups): (usize, usize),
+    positions: &[usize],
+    shape: &[usize],
+) -> Array2<f32> {
+    let four = |s: &[usize]| <[usize; 4]>::try_from(s).expect("NHWC");
+    let geometry = Geometry {
+        window,
+        x: four(x.shape()),
+        y: four(shape),
+    };
+    let cg = geometry.x[3] / groups;
+    let mut rows = Array2::zeros((positions.len(), window.kernel[0] * window.kernel[1] * cg));
+    let data = flat(x);
+    for (mut row, &i) in rows.rows_mut().into_iter().zip(positions) {
+        let row = row.as_slice_mut().expect("new arrays are contiguous");
+        geometry.copy_window(&data, i, group * cg, cg, row);
+    }
+    rows
 }
 
 pub(super) fn conv(
@@ -155,13 +191,7 @@ fn grouped(g: &Geometry, x: &[f32], w: &[f32], groups: usize) -> Vec<f32> {
         for first in (0..all).step_by(block) {
             let count = block.min(all - first);
             for (i, row) in rows.chunks_exact_mut(k).take(count).enumerate() {
-                let position = g.position(first + i);
-                for (tap, cells) in row.chunks_exact_mut(cg).enumerate() {
-                    match g.cell(position, [tap / kw, tap % kw]) {
-                        Some(at) => cells.copy_from_slice(&x[at + group * cg..][..cg]),
-                        None => cells.fill(0.0),
-                    }
-                }
+                g.copy_window(x, first + i, group * cg, cg, row);
             }
             let view = ArrayView2::from_shape((count, k), &rows[..count * k])
                 .expect("one row per position");

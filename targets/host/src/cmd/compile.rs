@@ -1,18 +1,23 @@
 //! `elastiq compile`: ONNX file to artifact, with a report.
 
+mod compare;
+mod nupes;
+
 use crate::data::{Dataset, InputSpec};
 use crate::failure::{Failure, Outcome, io_text};
 use crate::output::{
     Progress, TextTable, check_writable, grouped, print, print_json, share, write_file,
 };
 use clap::Args;
+use clap::ValueEnum;
 use elastiq_quant::Samples;
 use elastiq_quant::calibrate::Method;
-use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, compile_graph};
+use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, Decide, compile_deciding};
 use elastiq_quant::import;
 use elastiq_quant::ir::Graph;
 use elastiq_quant::lower::format::{Formats, WeightFormat};
 use elastiq_quant::pack::without_meta;
+use nupes::NupesArgs;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +25,10 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  elastiq compile digits.onnx --calib digits_train.npz -o digits.eqm\n  \
-    elastiq compile ocr.onnx --input-shape x=1,3,48,192 --calib-random=-1,1 -o ocr.eqm"
+    elastiq compile ocr.onnx --input-shape x=1,3,48,192 --calib-random=-1,1 -o ocr.eqm\n  \
+    elastiq compile digits.onnx --calib digits_train.npz --method nupes --weights 3 --learn -o digits3.eqm\n  \
+    elastiq compile digits.onnx --calib digits_train.npz --eval digits_test.npz --method nupes --weights 3 \
+    --compare --bench m4 -o digits3.eqm"
 )]
 pub struct CompileArgs {
     /// Float or QDQ network
@@ -48,9 +56,14 @@ pub struct CompileArgs {
     /// The same for one layer, by the name of its node
     #[arg(long, value_name = "NAME=BITS[,HOW]", value_parser = parse_layer)]
     layer_weights: Vec<(String, WeightFormat)>,
-    /// Grid of the weights
-    #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = ["uniform"])]
-    method: String,
+    /// Samples to compare the result with the float network on, all of them [default: 64 of those of --calib]
+    #[arg(long, value_name = "DATA")]
+    eval: Option<PathBuf>,
+    /// Levels of the weights: as --weights says, or powers whose exponent is searched (see --learn)
+    #[arg(long, value_enum, default_value = "uniform")]
+    method: Levels,
+    #[command(flatten)]
+    nupes: NupesArgs,
     /// Core that the artifact is aimed at, or host: decides order of weights and scratch memory; it runs on all
     /// others too, slower [default: as m4]
     #[arg(long, value_name = "NAME")]
@@ -78,9 +91,19 @@ pub struct CompileArgs {
     json: bool,
 }
 
+/// Where the levels of weights lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Levels {
+    /// Equal steps, or a codebook
+    Uniform,
+    /// Powers
+    Nupes,
+}
+
 /// Runs the subcommand.
 pub fn run(args: &CompileArgs) -> Outcome<()> {
     check_writable(&args.output)?;
+    let method = nupes::method(args)?;
     let mut options = CompileOptions {
         method: args.range,
         weights: Formats {
@@ -112,15 +135,36 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
         (None, Some((lo, hi))) => Samples::synthetic(&graph, n, 0, lo, hi),
         (None, None) => return Err(Failure::input("--calib or --calib-random is needed")),
     };
-    let mut compiled = compile_model(&args.model, graph, &samples, &options)?;
+    if let Some(path) = &args.eval {
+        let data = Dataset::load(path)?;
+        options.verify_on = Some(self::samples(&graph, &data, &mut options)?);
+    }
+    if method.is_some() {
+        options.weights = Formats::default();
+    }
+    if args.nupes.compare {
+        return compare::run(args, &graph, &samples, &options);
+    }
+    let mut layers = Vec::new();
+    let mut compiled = match &method {
+        Some(method) => {
+            let decide = &mut nupes::decide(method, &samples, &mut layers);
+            compile_model_deciding(&args.model, graph, &samples, &options, decide)?
+        }
+        None => compile_model(&args.model, graph, &samples, &options)?,
+    };
     if args.no_meta {
         compiled.bytes = without_meta(&compiled.bytes).map_err(|e| Failure::at(&args.model, e))?;
         compiled.report.file_bytes = compiled.bytes.len();
     }
     write_file(&args.output, &compiled.bytes)?;
     if args.json {
-        return print_json(&compiled.report);
+        return match method {
+            Some(_) => print_json(&nupes::Report::new(&compiled.report, &layers)),
+            None => print_json(&compiled.report),
+        };
     }
+    print(&nupes::table(&layers))?;
     print(&text(&compiled.report, &args.output))
 }
 
@@ -173,6 +217,19 @@ pub fn compile_model(
     samples: &Samples,
     options: &CompileOptions,
 ) -> Outcome<Compiled> {
+    let given =
+        &mut |_: &Graph, _: &_, _: &mut elastiq_quant::compile::Progress| Ok(options.given.clone());
+    compile_model_deciding(model, graph, samples, options, given)
+}
+
+/// Compiles an imported network with a quantization that `decide` chooses, with a progress bar.
+pub fn compile_model_deciding(
+    model: &Path,
+    graph: Graph,
+    samples: &Samples,
+    options: &CompileOptions,
+    decide: &mut Decide,
+) -> Outcome<Compiled> {
     let classes: usize = graph
         .outputs
         .first()
@@ -189,7 +246,7 @@ pub fn compile_model(
         .unwrap_or_default();
     let mut bar = Progress::new("import");
     let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
-    compile_graph(graph, &source, samples, options, &mut progress)
+    compile_deciding(graph, &source, samples, options, decide, &mut progress)
         .map_err(|e| Failure::at(model, e))
 }
 
