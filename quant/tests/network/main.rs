@@ -4,4 +4,5 @@ mod artifact;
 mod common;
 mod given;
 mod lower;
+mod nupes;
 mod plan;
