@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 fn all_cores() -> Vec<Core> {
     let cores = cores().unwrap_or_else(|e| panic!("{e:?}"));
-    assert!(cores.len() >= 7, "{} board files", cores.len());
+    assert!(cores.len() >= 7, "{} core files", cores.len());
     cores
 }
 

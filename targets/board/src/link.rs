@@ -1,17 +1,17 @@
-//! Build-script side: linker script and constants of the selected board.
+//! Build-script side: linker script, boot sections and constants of the selected core or board.
 
-use crate::{Board, Region};
+use crate::{Board, Boot, Console, Core, Region, Step};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Environment variable that selects the board when firmware is built.
+/// Environment variable that selects the core or board when firmware is built.
 pub const BOARD_VAR: &str = "ELASTIQ_BOARD";
 
 /// Called by the build script of a firmware package.
 ///
-/// Reads `boards/$ELASTIQ_BOARD.toml` beside `manifest_dir`, writes `memory.x` (for `link.x` of the package)
-/// and `board.rs` into `out_dir`, and tells cargo how to link. Does nothing when the package is compiled for
-/// a system with `std`, where its programs only say how to build them.
+/// Reads `boards/$ELASTIQ_BOARD.toml` or `cores/$ELASTIQ_BOARD.toml` beside `manifest_dir`, writes `memory.x` (for
+/// `link.x` of the package), `boot.s` and `board.rs` into `out_dir`, and tells cargo how to link. Does nothing when
+/// the package is compiled for a system with `std`, where its programs only say how to build them.
 ///
 /// # Errors
 /// One line for the build log.
@@ -26,13 +26,19 @@ pub fn emit(manifest_dir: &Path, out_dir: &Path, target_os: &str) -> Result<(), 
             manifest_dir.join("boards").display()
         )
     })?;
-    let path: PathBuf = manifest_dir.join("boards").join(format!("{name}.toml"));
+    let file = |folder: &str| manifest_dir.join(folder).join(format!("{name}.toml"));
     let script = manifest_dir.join("link.x");
-    println!("cargo:rerun-if-changed={}", path.display());
-    println!("cargo:rerun-if-changed={}", script.display());
-    let board = Board::read(&path)?;
-    write(&out_dir.join("memory.x"), &memory_x(&board))?;
-    write(&out_dir.join("board.rs"), &constants(&board))?;
+    let (board, core) = (file("boards"), file("cores"));
+    for path in [&board, &core, &script] {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+    let layout = match board.is_file() {
+        true => Layout::of_board(&Board::read(&board)?),
+        false => Layout::of_core(&Core::read(&core)?),
+    };
+    write(&out_dir.join("memory.x"), &layout.memory)?;
+    write(&out_dir.join("boot.s"), &layout.boot)?;
+    write(&out_dir.join("board.rs"), &layout.constants)?;
     println!("cargo:rustc-link-search={}", out_dir.display());
     println!("cargo:rustc-link-arg-bins=-T{}", script.display());
     Ok(())
@@ -42,28 +48,152 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn memory_x(board: &Board) -> String {
-    let m = &board.memory;
+/// Texts of the three files.
+struct Layout {
+    memory: String,
+    boot: String,
+    constants: String,
+}
+
+impl Layout {
+    fn of_core(core: &Core) -> Layout {
+        let m = &core.memory;
+        let mut constants = setup(Console::Semihosting, &[]);
+        for (name, doc, Region { start, len }) in [
+            ("ARENA", "Working memory of the engine", m.arena),
+            ("LOAD", "Job and model, written by the host", m.load),
+        ] {
+            let _ = writeln!(
+                constants,
+                "/// {doc}.\npub const {name}: elastiq_fw::Region = elastiq_fw::Region {{ start: {start:#x}, len: {len:#x} }};"
+            );
+        }
+        Layout {
+            memory: memory_x(m.code, None, m.ram, m.stack_len, false),
+            boot: String::new(),
+            constants,
+        }
+    }
+
+    fn of_board(board: &Board) -> Layout {
+        Layout {
+            memory: memory_x(
+                board.flash,
+                board.constants,
+                board.main_ram(),
+                board.stack_len,
+                board.console != Console::Semihosting,
+            ),
+            boot: boot_s(board.boot),
+            constants: setup(board.console, &board.init),
+        }
+    }
+}
+
+fn memory_x(
+    code: Region,
+    constants: Option<Region>,
+    ram: Region,
+    stack_len: u32,
+    fault_prints: bool,
+) -> String {
+    let region = |name: &str, Region { start, len }: Region| {
+        format!("  {name} : ORIGIN = {start:#x}, LENGTH = {len:#x}\n")
+    };
+    // Where constants are read by other addresses than code runs from, the script leaves out as many bytes there.
+    let (constants, alias) = match constants {
+        Some(apart) => (region("CONST", apart), "__constants_apart = 1;\n"),
+        None => (
+            String::new(),
+            "REGION_ALIAS(\"CONST\", CODE)\n__constants_apart = 0;\n",
+        ),
+    };
     format!(
-        "MEMORY {{\n  CODE : ORIGIN = {:#x}, LENGTH = {:#x}\n  RAM : ORIGIN = {:#x}, LENGTH = {:#x}\n}}\n__stack_len = {:#x};\n",
-        m.code.start, m.code.len, m.ram.start, m.ram.len, m.stack_len
+        "MEMORY {{\n{}{constants}{}}}\n{alias}__stack_len = {stack_len:#x};\n__fault_prints = {};\n",
+        region("CODE", code),
+        region("RAM", ram),
+        u8::from(fault_prints)
     )
 }
 
-fn constants(board: &Board) -> String {
-    let mut text = String::new();
-    for (name, doc, Region { start, len }) in [
-        ("ARENA", "Working memory of the engine", board.memory.arena),
-        (
-            "LOAD",
-            "Job and model, written by the host",
-            board.memory.load,
+/// Constant `SETUP`: the registers to set, and the console.
+fn setup(console: Console, init: &[Step]) -> String {
+    let console = match console {
+        Console::Semihosting => "Console::Semihosting".into(),
+        Console::Uart {
+            data,
+            status,
+            mask,
+            ready,
+            event,
+            flush,
+        } => format!(
+            "Console::Uart(Uart {{ data: {data:#x}, status: {status:#x}, mask: {mask:#x}, ready: {ready:#x}, event: {event}, flush: {flush:?} }})"
         ),
-    ] {
-        let _ = writeln!(
-            text,
-            "/// {doc}.\npub const {name}: elastiq_fw::Region = elastiq_fw::Region {{ start: {start:#x}, len: {len:#x} }};"
-        );
+    };
+    let steps: Vec<String> = init
+        .iter()
+        .map(|step| match *step {
+            Step::Write { write, value } => format!("Step::Write({write:#x}, {value:#x})"),
+            Step::Set { set, bits } => format!("Step::Set({set:#x}, {bits:#x})"),
+            Step::Clear { clear, bits } => format!("Step::Clear({clear:#x}, {bits:#x})"),
+            Step::Wait { wait, mask, value } => {
+                format!("Step::Wait({wait:#x}, {mask:#x}, {value:#x})")
+            }
+        })
+        .collect();
+    format!(
+        "#[allow(unused_imports, reason = \"what a board needs differs\")]\nuse elastiq_fw::setup::{{Console, Setup, Step, Uart}};\n\
+         /// Registers and console of the board.\npub const SETUP: Setup = Setup {{ steps: &[{}], console: {console} }};\n",
+        steps.join(", ")
+    )
+}
+
+/// Sections `.boot.first`, before everything, and `.boot.block`, behind the vector table.
+fn boot_s(boot: Boot) -> String {
+    let words = |section: &str, words: &[&str]| {
+        format!(
+            "    .section {section}, \"a\"\n    .balign 4\n    .word {}\n    .text\n",
+            words.join(", ")
+        )
+    };
+    match boot {
+        Boot::Plain => String::new(),
+        // RP2040 datasheet 2.8.1.3.1: 252 bytes of code and their CRC-32, copied to RAM and run.
+        Boot::Rp2040 => {
+            let stage: Vec<String> = rp2040_boot2::BOOT_LOADER_W25Q080
+                .chunks_exact(4)
+                .map(|b| format!("{:#010x}", u32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+                .collect();
+            let stage: Vec<&str> = stage.iter().map(String::as_str).collect();
+            words(".boot.first", &stage)
+        }
+        // RP2350 datasheet 5.9.5.1: secure executable for Arm; the vector table stands at the start of the image.
+        Boot::Rp2350Arm => words(
+            ".boot.block",
+            &[
+                "0xffffded3",
+                "0x10210142",
+                "0x000001ff",
+                "0x00000000",
+                "0xab123579",
+            ],
+        ),
+        // RP2350 datasheet 5.9.3.4 and 5.9.5.2: executable for RISC-V, entry point and first stack pointer.
+        Boot::Rp2350Riscv => words(
+            ".boot.block",
+            &[
+                "0xffffded3",
+                "0x11010142",
+                "0x00000344",
+                "reset",
+                "__stack_top",
+                "0x000004ff",
+                "0x00000000",
+                "0xab123579",
+            ],
+        ),
+        // "ESP32-C3 Direct Boot example" of Espressif: the ROM maps flash and jumps behind these words.
+        Boot::Esp32c3Direct => words(".boot.first", &["0xaedb041d", "0xaedb041d"]),
     }
-    text
 }

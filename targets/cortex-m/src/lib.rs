@@ -8,7 +8,7 @@ mod systick;
 
 pub use systick::SysTick as Counter;
 
-/// Constants of the selected board.
+/// Constants of the selected core or board.
 pub mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }

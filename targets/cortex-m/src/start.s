@@ -45,16 +45,23 @@ reset:
     udf   #0
     .size reset, . - reset
 
-    @ Any fault: leave with code 101 (SYS_EXIT_EXTENDED, application exit).
+    @ Any fault. With a debugger or emulator: leave with code 101 (SYS_EXIT_EXTENDED, application exit), without the
+    @ stack, which may be what is wrong. Else start it anew and say so.
     .section .text.fault, "ax", %progbits
     .global fault
     .type fault, %function
     .thumb_func
 fault:
-    movs  r0, #0x20
+    ldr   r0, =__fault_prints
+    cmp   r0, #0
+    bne   2f
+1:  movs  r0, #0x20
     ldr   r1, =fault_block
     bkpt  0xAB
-    b     fault
+    b     1b
+2:  ldr   r0, =__stack_top
+    mov   sp, r0
+    bl    faulted
     .size fault, . - fault
 
     .section .rodata.fault, "a", %progbits

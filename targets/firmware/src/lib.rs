@@ -18,6 +18,8 @@ pub mod once;
 #[cfg(target_os = "none")]
 pub mod semihosting;
 #[cfg(target_os = "none")]
+pub mod setup;
+#[cfg(target_os = "none")]
 pub mod stack;
 
 /// A range of addresses of the selected board, in bytes.

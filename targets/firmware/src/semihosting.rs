@@ -4,8 +4,8 @@
 use core::arch::asm;
 
 const SYS_OPEN: usize = 0x01;
+const SYS_WRITEC: usize = 0x03;
 const SYS_WRITE: usize = 0x05;
-const SYS_WRITE0: usize = 0x04;
 const SYS_EXIT_EXTENDED: usize = 0x20;
 const APPLICATION_EXIT: usize = 0x2_0026;
 /// `fopen` mode "wb".
@@ -67,10 +67,10 @@ impl File {
     }
 }
 
-/// Print text on the debug console.
-pub fn print(text: &core::ffi::CStr) {
-    // SAFETY: the parameter is the address of a zero-terminated string.
-    unsafe { call(SYS_WRITE0, text.as_ptr() as usize) };
+/// Put one byte on the debug console.
+pub fn put(byte: u8) {
+    // SAFETY: the parameter is the address of a byte.
+    unsafe { call(SYS_WRITEC, (&raw const byte) as usize) };
 }
 
 /// Leave the emulator with `code`.

@@ -3,15 +3,17 @@
 use crate::artifact::Artifact;
 use crate::failure::{Failure, Outcome, io_text};
 use crate::measure::sizes;
+use crate::output::write_file;
 use crate::qemu::{self, Core};
 use elastiq::ModelInfo;
+use elastiq::format::crc::crc32c;
 use elastiq_quant::pack::without_meta;
 use object::{Object, ObjectSymbol, SymbolKind};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of the application: startup, engine, the operators of the model, the model; optimized for size.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Footprint {
     pub core: String,
     /// Kernels, engine, startup: all instructions.
@@ -58,17 +60,35 @@ pub fn measure(
     artifact: &Artifact,
     progress: &mut dyn FnMut(&str),
 ) -> Outcome<Footprint> {
-    let fail = |e: std::io::Error| Failure::at(&artifact.path, io_text(&e));
-    let embedded = without_meta(&artifact.bytes).map_err(|e| Failure::at(&artifact.path, e))?;
-    let dir = tempfile::tempdir().map_err(fail)?;
-    let file = dir.path().join("model.eqm");
-    std::fs::write(&file, &embedded).map_err(fail)?;
-    let elf = qemu::build_small_app(core, &file, progress)?;
+    let embedded = embedded(artifact)?;
+    let elf = qemu::build_small_app(core, &model_file(&embedded)?, progress)?;
+    of(core, artifact, &embedded, &elf)
+}
 
-    let all = sizes(&elf)?;
-    let arena = ModelInfo::read(&embedded).map_or(0, |info| info.arena_len as u64);
+/// The artifact as firmware embeds it: without what only host tools read.
+pub fn embedded(artifact: &Artifact) -> Outcome<Vec<u8>> {
+    without_meta(&artifact.bytes).map_err(|e| Failure::at(&artifact.path, e))
+}
+
+/// A file in the build folder that holds `embedded`; the same for the same bytes, so that nothing is compiled twice.
+pub fn model_file(embedded: &[u8]) -> Outcome<PathBuf> {
+    let dir = qemu::workspace()?.join("target/firmware/models");
+    std::fs::create_dir_all(&dir).map_err(|e| Failure::at(&dir, io_text(&e)))?;
+    let name = format!("{:08x}-{}.eqm", crc32c(embedded), embedded.len());
+    let file = dir.join(name);
+    if std::fs::read(&file).is_ok_and(|bytes| bytes == embedded) {
+        return Ok(file);
+    }
+    write_file(&file, embedded)?;
+    Ok(file)
+}
+
+/// Sizes of the application `elf` with `embedded` in it.
+pub fn of(core: &Core, artifact: &Artifact, embedded: &[u8], elf: &Path) -> Outcome<Footprint> {
+    let all = sizes(elf)?;
+    let arena = ModelInfo::read(embedded).map_or(0, |info| info.arena_len as u64);
     let model = embedded.len() as u64;
-    let stack = u64::from(qemu::stack::report(&elf, MAIN)?.bytes);
+    let stack = u64::from(qemu::stack::report(elf, MAIN)?.bytes);
     let cases = artifact.engine()?.model().self_test_cases();
     let self_test = cases.map(|(x, y)| x.len() + y.len()).sum::<usize>();
     let bss = all.bss.saturating_sub(arena);
@@ -85,7 +105,7 @@ pub fn measure(
         arena_bytes: arena,
         stack_bound_bytes: stack,
         ram_bytes: arena + all.data + bss + stack,
-        functions: functions(&elf)?,
+        functions: functions(elf)?,
     })
 }
 

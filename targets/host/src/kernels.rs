@@ -114,7 +114,7 @@ pub struct Row {
 /// The table of a core.
 #[derive(Clone, Debug, Serialize)]
 pub struct KernelReport {
-    /// `host`, or the name of a board file.
+    /// `host`, or the name of a core file.
     pub core: String,
     /// Kernels that ran, as the program that ran them says.
     pub backend: String,
@@ -122,7 +122,7 @@ pub struct KernelReport {
     pub matches_host: bool,
     /// The first difference, where there is one.
     pub difference: Option<String>,
-    /// Set where the firmware has other kernels than its board file names.
+    /// Set where the firmware has other kernels than its core file names.
     pub other_kernels: Option<String>,
     pub kernels: Vec<Row>,
 }

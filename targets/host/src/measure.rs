@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Cost of a model on one core.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CoreReport {
-    /// `host`, or the name of a board file.
+    /// `host`, or the name of a core file.
     pub core: String,
     /// Kernels that ran, as the program that ran them says.
     pub backend: String,
@@ -35,7 +35,7 @@ pub struct CoreReport {
     pub matches_host: bool,
     /// The first difference, where there is one.
     pub difference: Option<String>,
-    /// Set where the firmware has other kernels than its board file names.
+    /// Set where the firmware has other kernels than its core file names.
     pub other_kernels: Option<String>,
     /// Layers that lend their kernel less scratch than it needs on this core, so that the portable one runs.
     pub short_of_scratch: usize,
@@ -80,7 +80,7 @@ impl LayerReport {
 }
 
 impl CoreReport {
-    /// What the run proves wrong, in words: bytes that differ, or other kernels than the board file names.
+    /// What the run proves wrong, in words: bytes that differ, or other kernels than the core file names.
     pub fn fault(&self) -> Option<&str> {
         self.difference.as_deref().or(self.other_kernels.as_deref())
     }
@@ -95,7 +95,8 @@ pub struct Sizes {
     pub rodata: u64,
     /// Variables with a start value, in flash and in RAM.
     pub data: u64,
-    /// Variables that start as zero, in RAM; the stack is a section of its own and does not count.
+    /// Variables that start as zero, in RAM; the stack and room between addresses are
+    /// sections of their own and do not count.
     pub bss: u64,
 }
 
@@ -248,11 +249,11 @@ pub fn emulated_with(
     })
 }
 
-/// The finding that the firmware of `core` has the kernels `found`, not those that its board file names.
+/// The finding that the firmware of `core` has the kernels `found`, not those that its core file names.
 pub fn other_kernels(core: &Core, found: &str) -> Option<String> {
     (found != core.backend).then(|| {
         format!(
-            "{}: the firmware was built with the kernels `{found}`, its board file names `{}`",
+            "{}: the firmware was built with the kernels `{found}`, its core file names `{}`",
             core.name, core.backend
         )
     })
@@ -295,7 +296,9 @@ pub fn sizes(elf: &Path) -> Outcome<Sizes> {
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
             continue;
         };
-        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 || section.name() == Ok(".stack") {
+        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0
+            || matches!(section.name(), Ok(".stack" | ".apart"))
+        {
             continue;
         }
         let count = match section.kind() {

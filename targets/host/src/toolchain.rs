@@ -94,7 +94,7 @@ impl State {
 /// Look for everything.
 ///
 /// # Errors
-/// Only if the board files cannot be read.
+/// Only if the core files cannot be read.
 pub fn detect() -> Outcome<State> {
     let cores = cores()?.into_iter().map(|core| CoreState {
         name: core.name.clone(),

@@ -23,7 +23,7 @@ fn quiet(_: &str) {}
 
 fn all() -> Vec<Core> {
     let cores = cores().unwrap();
-    assert!(cores.len() >= 7, "board files are missing");
+    assert!(cores.len() >= 7, "core files are missing");
     cores
 }
 
@@ -73,7 +73,7 @@ fn every_core_gives_the_bytes_of_the_host() {
     }
 }
 
-/// The runner reports the kernels that it runs with; a board file that names others is noticed.
+/// The runner reports the kernels that it runs with; a core file that names others is noticed.
 #[test]
 fn every_core_has_the_kernels_of_its_board_file() {
     let mut cores = all();
@@ -92,7 +92,7 @@ fn every_core_has_the_kernels_of_its_board_file() {
     assert_eq!(report.difference, None);
     assert_eq!(
         report.fault(),
-        Some("m4: the firmware was built with the kernels `dsp`, its board file names `helium`")
+        Some("m4: the firmware was built with the kernels `dsp`, its core file names `helium`")
     );
 }
 

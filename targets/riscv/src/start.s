@@ -33,13 +33,17 @@ reset:
     unimp
     .size reset, . - reset
 
-    # Any trap: leave with code 101 (SYS_EXIT_EXTENDED, application exit).
+    # Any trap. With a debugger or emulator: leave with code 101 (SYS_EXIT_EXTENDED, application exit), without the
+    # stack, which may be what is wrong. Else start it anew and say so. ESP32-C3 wants the address in steps of 256.
     .section .text.fault, "ax", @progbits
     .global fault
     .type fault, @function
-    .balign 16
+    .balign 256
 fault:
-    li    a0, 0x20
+    lui   a0, %hi(__fault_prints)
+    addi  a0, a0, %lo(__fault_prints)
+    bnez  a0, 2f
+1:  li    a0, 0x20
     la    a1, fault_block
     .balign 16
     .option push
@@ -48,7 +52,9 @@ fault:
     ebreak
     srai  x0, x0, 7
     .option pop
-    j     fault
+    j     1b
+2:  la    sp, __stack_top
+    call  faulted
     .size fault, . - fault
 
     .section .rodata.fault, "a", @progbits

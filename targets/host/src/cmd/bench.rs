@@ -25,7 +25,7 @@ pub struct BenchArgs {
     /// Artifact made by `elastiq compile`
     #[arg(required_unless_present = "kernels")]
     model: Option<PathBuf>,
-    /// host, the name of a board file (m4), several with commas, or all (every emulated core)
+    /// host, the name of a core file (m4), several with commas, or all (every emulated core)
     #[arg(long, value_name = "CORE", default_value = "host")]
     on: String,
     /// Measure one layer of each kind in place of an artifact: every width and coding of the weights

@@ -1,12 +1,9 @@
-//! The cores that board files describe.
+//! The cores that core files describe.
 
 use crate::failure::{Failure, Outcome};
 use elastiq::Backend;
-use elastiq_board::Board;
+pub use elastiq_board::Core;
 use std::path::PathBuf;
-
-/// A core firmware can be built for and run on: one board file.
-pub type Core = Board;
 
 /// Environment variable with the folder of the elastiq sources.
 pub const WORKSPACE_VAR: &str = "ELASTIQ_WORKSPACE";
@@ -30,12 +27,12 @@ pub fn cores() -> Outcome<Vec<Core>> {
     let targets = workspace()?.join("targets");
     let mut cores = vec![];
     for family in ["aarch64", "cortex-m", "riscv"] {
-        let dir = targets.join(family).join("boards");
+        let dir = targets.join(family).join("cores");
         let entries = std::fs::read_dir(&dir).map_err(|e| Failure::at(&dir, e))?;
         for entry in entries {
             let path = entry.map_err(|e| Failure::at(&dir, e))?.path();
             if path.extension().is_some_and(|e| e == "toml") {
-                cores.push(Board::read(&path).map_err(Failure::input)?);
+                cores.push(Core::read(&path).map_err(Failure::input)?);
             }
         }
     }
@@ -59,7 +56,7 @@ fn number(name: &str) -> u32 {
 /// Kernels that an artifact for core `name` is aimed at; `host` is this machine.
 ///
 /// # Errors
-/// An unknown core, or a board file with unknown kernels.
+/// An unknown core, or a core file with unknown kernels.
 pub fn backend(name: &str) -> Outcome<Backend> {
     if name == "host" {
         return Ok(Backend::native());
@@ -69,7 +66,7 @@ pub fn backend(name: &str) -> Outcome<Backend> {
     found.ok_or_else(|| {
         let names: Vec<&str> = Backend::ALL.iter().map(|b| b.name()).collect();
         Failure::input(format!(
-            "board file {name}.toml: no backend `{}` (there are {})",
+            "core file {name}.toml: no backend `{}` (there are {})",
             core.backend,
             names.join(", ")
         ))

@@ -216,7 +216,7 @@ impl RunReport {
         let allowed = CALIBRATION_TURNS * f64::from(core.timer.instructions_per_spin) + 1.0;
         if (counted as f64 - f64::from(truth)).abs() > allowed {
             return Err(Failure::check(format!(
-                "{}: {truth} instructions were counted as {counted}; check [timer] in its board file",
+                "{}: {truth} instructions were counted as {counted}; check [timer] in its core file",
                 core.name
             )));
         }
