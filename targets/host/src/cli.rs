@@ -27,6 +27,7 @@ enum Command {
     Bench(cmd::bench::BenchArgs),
     Flash(cmd::flash::FlashArgs),
     Train(Box<cmd::train::TrainArgs>),
+    Supernet(cmd::supernet::SupernetArgs),
     Data(cmd::data::DataArgs),
     Doctor(cmd::doctor::DoctorArgs),
 }
@@ -67,6 +68,7 @@ fn dispatch(command: &Command) -> Outcome<()> {
         Command::Flash(args) => cmd::flash::run(args),
         Command::Doctor(args) => cmd::doctor::run(args),
         Command::Train(args) => cmd::train::run(args),
+        Command::Supernet(args) => cmd::supernet::run(args),
         Command::Data(args) => cmd::data::run(args),
     }
 }

@@ -10,8 +10,9 @@ use crate::train::compute::Compute;
 use crate::train::data::Data;
 use crate::train::job::Slot;
 use crate::train::objective::Task;
+use crate::train::score::Scorer;
 use crate::train::var::{host, vector};
-use crate::train::{Config, Hooks, Network, Place, Var};
+use crate::train::{Config, Hooks, Network, Objective, Place, Var};
 use crate::{Error, Samples};
 use burn::tensor::{Device, Tensor};
 use ndarray::{ArrayD, Axis};
@@ -241,9 +242,13 @@ impl Supernet {
     ///
     /// # Errors
     /// Data that does not fit the network or the objective.
-    pub fn evaluator(&self, data: &Samples, config: &Config) -> Result<Evaluator<'_>, Error> {
+    pub fn evaluator<'a>(
+        &'a self,
+        samples: &'a Samples,
+        config: &Config,
+    ) -> Result<Evaluator<'a>, Error> {
         let network = &self.frame.network;
-        let data = Data::new(network.graph(), data)?;
+        let data = Data::new(network.graph(), samples)?;
         let smoothing = config.label_smoothing;
         let task = Task::new(
             network,
@@ -257,6 +262,8 @@ impl Supernet {
             supernet: self,
             params: self.tensors(&device),
             compute: Compute::new(network, task, device),
+            objective: config.objective,
+            samples,
             data,
         })
     }
@@ -267,6 +274,8 @@ pub struct Evaluator<'a> {
     supernet: &'a Supernet,
     params: Vec<Tensor<1>>,
     compute: Compute<'a>,
+    objective: Objective,
+    samples: &'a Samples,
     data: Data,
 }
 
@@ -283,6 +292,17 @@ impl Evaluator<'_> {
             frame.forward(&self.compute, config, &leaves, inputs, lead)
         });
         Ok(Score { loss, accuracy })
+    }
+
+    /// Score of the integer network of `config` on the engine: accuracy, or negative mean squared error.
+    ///
+    /// # Errors
+    /// A configuration of another space, a layer that cannot be lowered.
+    pub fn int_score(&self, config: &SubnetConfig) -> Result<f64, Error> {
+        let scorer = Scorer::new(self.samples, self.samples, &self.data, self.objective);
+        let given = self.supernet.given(config, scorer.calibration())?;
+        let head = self.supernet.frame.network.head();
+        scorer.score_given(&self.supernet.graph(), head, &given)
     }
 
     /// What the loss is taken from, sample by sample.

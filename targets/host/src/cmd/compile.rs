@@ -250,7 +250,8 @@ pub fn compile_model_deciding(
         .map_err(|e| Failure::at(model, e))
 }
 
-fn text(r: &CompileReport, output: &Path) -> String {
+/// The report of a compilation.
+pub fn text(r: &CompileReport, output: &Path) -> String {
     let o = &r.output;
     let mut t = String::new();
     for line in &r.passes {

@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod eval;
 pub mod flash;
 pub mod inspect;
+mod learning;
 pub mod quickstart;
+pub mod supernet;
 pub mod train;
 mod train_bar;

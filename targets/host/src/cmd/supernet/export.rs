@@ -1,0 +1,68 @@
+//! `elastiq supernet export`.
+
+use super::configuration;
+use crate::cmd::compile;
+use crate::data::Dataset;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Progress, check_writable, print, print_json, write_file};
+use clap::Args;
+use elastiq_quant::compile::CompileOptions;
+use elastiq_quant::compress::eqnet::{Format, Supernet};
+use std::path::PathBuf;
+
+/// Make the artifact of a sub-network
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  elastiq supernet export mnist --config 3 --calib mnist_train.npz -o mnist3.eqm\n  \
+    elastiq supernet export mnist --config found.json --calib mnist_train.npz --core m0 -o mnist.eqm"
+)]
+pub struct ExportArgs {
+    /// Folder that `elastiq supernet train` wrote
+    supernet: PathBuf,
+    /// A width, WEIGHTS/ACTIVATIONS, or a file with a configuration
+    #[arg(long, value_name = "BITS|FILE.json")]
+    config: String,
+    /// channel or tensor, sym or asym (weights), sym or asym (activations) [default: channel,sym,sym]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Samples for the ranges of tensors that no layer reads, and for self-tests
+    #[arg(long, value_name = "DATA")]
+    calib: PathBuf,
+    /// Samples to use, evenly spaced over the data
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    calib_samples: u32,
+    /// Core that the artifact is aimed at, or host [default: as m4]
+    #[arg(long, value_name = "NAME")]
+    core: Option<String>,
+    /// Artifact to write
+    #[arg(short, long, value_name = "FILE.eqm")]
+    output: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &ExportArgs) -> Outcome<()> {
+    check_writable(&args.output)?;
+    let (supernet, _) = Supernet::load(&args.supernet).map_err(Failure::input)?;
+    let config = configuration(supernet.space(), &args.config, args.format)?;
+    let mut options = CompileOptions::default();
+    if let Some(core) = &args.core {
+        options.backend = crate::qemu::backend(core)?;
+    }
+    let data = Dataset::load(&args.calib)?.evenly(args.calib_samples as usize);
+    let calib = compile::samples(supernet.network().graph(), &data, &mut options)?;
+    let name = args.supernet.display().to_string();
+    let mut bar = Progress::new("export");
+    let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
+    let compiled = supernet
+        .export(&config, &name, &calib, &options, &mut progress)
+        .map_err(|e| Failure::at(&args.supernet, e))?;
+    drop(bar);
+    write_file(&args.output, &compiled.bytes)?;
+    match args.json {
+        true => print_json(&compiled.report),
+        false => print(&compile::text(&compiled.report, &args.output)),
+    }
+}
