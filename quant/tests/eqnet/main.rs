@@ -2,4 +2,6 @@
 
 mod common;
 mod gradients;
+mod integers;
 mod space;
+mod training;

@@ -1,9 +1,10 @@
 //! A network whose layers read quantized weights and activations: float arithmetic on quantized values.
 
-use super::bank::{Bank, Key, Leaves};
+use super::bank::{Bank, Cell, Key, Leaves};
+use super::quantizer::round;
 use super::space::{Space, SubnetConfig};
 use crate::ir::ValueId;
-use crate::train::{Hooks, Network, Var};
+use crate::train::{Hooks, Kernel, Network, Var, apply_kernel};
 use std::collections::HashMap;
 
 /// Quantizes what the layers of a network read, for one execution.
@@ -37,40 +38,78 @@ impl<'a> Quantized<'a> {
     }
 }
 
+impl Quantized<'_> {
+    /// Quantizer of the tensor that layer `at` reads.
+    fn activation(&self, at: usize) -> Cell {
+        let c = &self.config.layers[at];
+        self.bank.cell(Key::Activation {
+            at: self.space.layers[at].site,
+            bits: c.activation_bits,
+            symmetric: c.activation_symmetric,
+        })
+    }
+
+    /// Key of the quantizer of the weights of layer `at`.
+    fn weights(&self, at: usize) -> Key {
+        Key::of_weights(at, &self.config.layers[at], self.space.options.nested)
+    }
+}
+
 impl Hooks for Quantized<'_> {
     fn operand(&mut self, node: usize, index: usize, x: Var) -> Var {
         let Some(at) = self.space.layers.iter().position(|l| l.node == node) else {
             return x;
         };
-        let c = &self.config.layers[at];
-        let bank = self.bank;
-        match index {
+        let flat = match index {
             0 => {
                 let value = self.network.node(node).inputs[0];
-                let quantized = || {
-                    let key = Key::Activation {
-                        at: self.space.layers[at].site,
-                        bits: c.activation_bits,
-                        symmetric: c.activation_symmetric,
-                    };
-                    let flat = bank.cell(key).apply(x.flat, self.leaves);
-                    Var::new(flat, x.lead, &x.shape)
-                };
-                self.seen.entry(value).or_insert_with(quantized).clone()
+                if let Some(seen) = self.seen.get(&value) {
+                    return seen.clone();
+                }
+                self.activation(at).apply(x.flat, self.leaves)
             }
             1 => {
-                let key = Key::of_weights(at, c, self.space.options.nested);
-                let cell = bank.cell(key);
-                let flat = match key {
+                let key = self.weights(at);
+                let cell = self.bank.cell(key);
+                match key {
                     Key::Nested { .. } => {
-                        let master = bank.cell(Key::master(at));
+                        let master = self.bank.cell(Key::master(at));
                         cell.apply_nested(x.flat, &master, self.leaves)
                     }
                     _ => cell.apply(x.flat, self.leaves),
-                };
-                Var::new(flat, x.lead, &x.shape)
+                }
             }
-            _ => x,
+            // A bias counts steps of the sum: products of steps of activations and weights.
+            _ => {
+                let step = |cell: Cell| cell.line(self.leaves).0.inner();
+                let weights = step(self.bank.cell(self.weights(at)));
+                let unit = step(self.activation(at)) * weights;
+                apply_kernel(Steps, [x.flat, unit])
+            }
+        };
+        let y = Var::new(flat, x.lead, &x.shape);
+        if index == 0 {
+            let value = self.network.node(node).inputs[0];
+            self.seen.insert(value, y.clone());
         }
+        y
+    }
+}
+
+/// Values in whole steps, one step for all or one each; the gradient is that of the values.
+#[derive(Clone, Debug)]
+struct Steps;
+
+impl Kernel<2> for Steps {
+    fn forward(&self, [x, unit]: [&[f32]; 2]) -> Vec<f32> {
+        let of = |i: usize| unit[i.min(unit.len() - 1)];
+        // Past 2^22 steps a float has no finer ones.
+        let whole = |v: f32| if v.abs() < 4e6 { round(v) } else { v };
+        let one = |(i, v): (usize, &f32)| whole(v / of(i)) * of(i);
+        x.iter().enumerate().map(one).collect()
+    }
+
+    fn backward(&self, _: [&[f32]; 2], dy: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+        [wanted[0].then(|| dy.to_vec()), None]
     }
 }

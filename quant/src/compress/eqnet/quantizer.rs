@@ -52,7 +52,8 @@ impl Codes {
     pub fn at(self, s: f32, b: f32) -> Line {
         let (n, p) = (self.first(), self.last());
         let real = -b / s;
-        let zero = round(real.clamp(n, p));
+        // Not `clamp`: what is not a number must not end up in the bounds, it shows in the values.
+        let zero = round(real.max(n).min(p));
         let free = (n - 0.5..=p + 0.5).contains(&real);
         Line {
             s,

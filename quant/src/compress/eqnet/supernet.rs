@@ -181,6 +181,20 @@ pub fn remember(choices: &mut Choices, frame: &Frame) {
 }
 
 impl Supernet {
+    /// A supernet without training: the weights of `network`, and the steps with the least error of them and of what the
+    /// first samples of `train` give.
+    ///
+    /// # Errors
+    /// As [`Space::new`]; samples that do not fit.
+    pub fn untrained(
+        network: &Network,
+        options: &SpaceOptions,
+        train: &Samples,
+    ) -> Result<Supernet, Error> {
+        let (frame, params) = Frame::start(network.clone(), options, train)?;
+        Ok(Supernet { frame, params })
+    }
+
     /// The supernet that a training has left in `folder`; the best so far where it has not finished.
     ///
     /// # Errors

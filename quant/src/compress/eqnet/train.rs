@@ -18,7 +18,7 @@ use crate::train::job::{Job, Scores, Slot};
 use crate::train::score::Scorer;
 use crate::train::trainer::{prepare, run_job};
 use crate::train::var::host;
-use crate::train::{Best, Config, Control, EpochReport, Event, Network, Run, Wdr};
+use crate::train::{Best, Config, Control, EpochReport, Event, Network, Place, Run, Wdr};
 use crate::{Error, Samples};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -78,6 +78,11 @@ pub fn train(
 ) -> Result<TrainedSupernet, Error> {
     if !(0.0..=1.0).contains(&options.guidance) {
         return Err(Error::input("guidance must be from 0 to 1"));
+    }
+    if run.place != Place::Cpu {
+        return Err(Error::input(
+            "device: supernets are trained on the processor",
+        ));
     }
     let config = &options.train;
     let (data, val_data, task) = prepare(network, train, val, config)?;
