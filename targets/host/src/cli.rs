@@ -29,6 +29,7 @@ enum Command {
     Train(Box<cmd::train::TrainArgs>),
     Supernet(cmd::supernet::SupernetArgs),
     Data(cmd::data::DataArgs),
+    Repro(cmd::repro::ReproArgs),
     Doctor(cmd::doctor::DoctorArgs),
 }
 
@@ -70,6 +71,7 @@ fn dispatch(command: &Command) -> Outcome<()> {
         Command::Train(args) => cmd::train::run(args),
         Command::Supernet(args) => cmd::supernet::run(args),
         Command::Data(args) => cmd::data::run(args),
+        Command::Repro(args) => cmd::repro::run(args),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod flash;
 pub mod inspect;
 mod learning;
 pub mod quickstart;
+pub mod repro;
 pub mod supernet;
 pub mod train;
 mod train_bar;
