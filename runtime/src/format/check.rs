@@ -157,7 +157,7 @@ fn is_input(model: &Model<'_>, i: usize) -> bool {
 /// One operator: decodes, its tables are in range, its operands are alive, its scratch is free.
 fn op<const OPS: u32>(model: &Model<'_>, i: usize, row: &OpRow) -> Result<(), Kind> {
     let step = decode::<OPS>(model, row)?;
-    step.kernel.check_tables(row)?;
+    step.kernel.check_tables::<OPS>(row)?;
     operand(model, i, row.in0.get(), false)?;
     operand(model, i, row.out.get(), true)?;
     if matches!(step.kernel, Kernel::Add(_) | Kernel::Mul(_)) {
@@ -235,13 +235,9 @@ fn self_test(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     }
     let wrong = LoadError::at(Kind::SelfTest, places.self_test);
     let (count, cases) = model.self_test.split_first_chunk::<4>().ok_or(wrong)?;
-    let case: u64 = model
-        .inputs()
-        .chain(model.outputs())
-        .map(|io| io.len as u64)
-        .sum();
-    let want = u64::from(u32::from_le_bytes(*count)).checked_mul(case);
-    if want == Some(cases.len() as u64) {
+    let case = (model.ports_len(IO_INPUT)).saturating_add(model.ports_len(IO_OUTPUT));
+    let count = u32::from_le_bytes(*count) as usize;
+    if count.checked_mul(case) == Some(cases.len()) {
         Ok(())
     } else {
         Err(wrong)

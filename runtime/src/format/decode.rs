@@ -154,24 +154,25 @@ pub(crate) fn decode<'a, const OPS: u32>(
 
 impl Kernel<'_> {
     /// Contents of the tables behind `row`; proven once, when the artifact is parsed.
-    pub(crate) fn check_tables(&self, row: &OpRow) -> Result<(), Kind> {
+    pub(crate) fn check_tables<const OPS: u32>(&self, row: &OpRow) -> Result<(), Kind> {
         let even = |rows: &[QuantRow]| {
             rows.iter()
                 .all(|q| q.mult.get() % 2 == 0 && q.mult.get() >= 0)
         };
+        let has = |kind| OpSet::has(OPS, kind);
         let ok = match self {
             Kernel::Conv(k) => even(k.quant) && k.weights.zeros_in_range(),
             Kernel::Depthwise(k) => even(k.quant) && k.weights.zeros_in_range(),
             Kernel::Dense(k) => even(k.quant) && k.weights.zeros_in_range(),
             Kernel::AvgPool(k) => even(k.quant),
-            Kernel::Mul(k) => k.mult % 2 == 0 && k.mult >= 0,
+            Kernel::Mul(k) if has(OpKind::Mul) => k.mult % 2 == 0 && k.mult >= 0,
             // Slopes may be negative.
-            Kernel::PRelu(k) => k
+            Kernel::PRelu(k) if has(OpKind::PRelu) => k
                 .below
                 .iter()
                 .chain([k.above])
                 .all(|q| q.mult.get() % 2 == 0 && q.mult.get() != i32::MIN),
-            Kernel::Resize(k) => k.in_range(),
+            Kernel::Resize(k) if has(OpKind::Resize) => k.in_range(),
             _ => true,
         };
         let clamps = !matches!(

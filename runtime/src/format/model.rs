@@ -58,7 +58,8 @@ impl<'a> Io<'a> {
 /// Iterator of [`Model::inputs`] and [`Model::outputs`].
 #[derive(Clone, Debug)]
 pub(crate) struct Ports<'a> {
-    model: Model<'a>,
+    tensors: &'a [TensorRow],
+    strings: &'a [u8],
     rest: &'a [IoRow],
     dir: u8,
 }
@@ -71,7 +72,7 @@ impl<'a> Iterator for Ports<'a> {
         while let [row, rest @ ..] = self.rest {
             self.rest = rest;
             if row.dir == self.dir {
-                return self.model.port(row);
+                return port(self.tensors, self.strings, row);
             }
         }
         None
@@ -178,8 +179,7 @@ impl<'a> Model<'a> {
 
     /// Recorded runs: all input bytes in IO order, and all output bytes that must come back.
     pub fn self_test_cases(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let inputs: usize = self.inputs().map(|io| io.len).sum();
-        let outputs: usize = self.outputs().map(|io| io.len).sum();
+        let (inputs, outputs) = (self.ports_len(IO_INPUT), self.ports_len(IO_OUTPUT));
         let cases = self.self_test.get(4..).unwrap_or_default();
         pieces(cases, inputs.wrapping_add(outputs))
             .filter_map(move |case| case.split_at_checked(inputs))
@@ -187,28 +187,40 @@ impl<'a> Model<'a> {
 
     fn ports(&self, dir: u8) -> Ports<'a> {
         Ports {
-            model: *self,
+            tensors: self.tensors,
+            strings: self.strings,
             rest: self.io,
             dir,
         }
     }
 
-    /// The port behind an IO row; `None` if one of its indices is out of range.
-    pub(crate) fn port(&self, row: &IoRow) -> Option<Io<'a>> {
-        let tensor = self.tensors.get(usize::from(row.tensor.get()))?;
-        Some(Io {
-            tensor: row.tensor.get(),
-            row: tensor,
-            len: tensor.byte_len()?,
-            name: self.text(row.name)?,
-            labels: self.text(row.labels)?,
-        })
+    /// Bytes of all inputs, or of all outputs.
+    #[inline(never)]
+    pub(crate) fn ports_len(&self, dir: u8) -> usize {
+        let add = |sum: usize, io: Io| sum.saturating_add(io.len);
+        self.ports(dir).fold(0, add)
     }
 
-    fn text(&self, span: Span) -> Option<&'a [u8]> {
-        let (off, end) = span.bounds()?;
-        self.strings.get(off..end)
+    /// The port behind an IO row; `None` if one of its indices is out of range.
+    pub(crate) fn port(&self, row: &IoRow) -> Option<Io<'a>> {
+        port(self.tensors, self.strings, row)
     }
+}
+
+#[inline(never)]
+fn port<'a>(tensors: &'a [TensorRow], strings: &'a [u8], row: &IoRow) -> Option<Io<'a>> {
+    let tensor = tensors.get(usize::from(row.tensor.get()))?;
+    let text = |span: Span| {
+        let (off, end) = span.bounds()?;
+        strings.get(off..end)
+    };
+    Some(Io {
+        tensor: row.tensor.get(),
+        row: tensor,
+        len: tensor.byte_len()?,
+        name: text(row.name)?,
+        labels: text(row.labels)?,
+    })
 }
 
 /// Header, section table and body offset, all checksums right.
