@@ -23,9 +23,10 @@ pub(crate) trait Tile {
     /// `n` rounded up to whole tiles. Rows behind the last and weights behind `k` are 0.
     fn load<const OPS: u32>(weights: &Weights, first: usize, n: usize, to: &mut [u32]);
 
-    /// Widen `x` to codes `at ..` of the columns `to`. Called where [`crate::Layout::column`] is not 0; `at` is a
+    /// Widen `x` to codes `at ..` of the columns `to`. Called where [`crate::Layout::column`] is not 0 but for [`Tile::INNER`]; `at` is a
     /// multiple of 4, and so is `x.len` unless it ends the column.
-    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]);
+    #[inline(always)]
+    fn widen<const OPS: u32>(_x: &Columns, _at: usize, _to: &mut [u32]) {}
 
     /// Copy column `j` of `x` to codes `j * stride ..` of `to`.
     #[inline(always)]
@@ -63,14 +64,36 @@ pub(crate) trait Tile {
     /// Columns multiplied together where they are in place, in the input.
     const IN_PLACE: usize = Self::BACKEND.layout().cols;
 
+    /// The backend has [`Tile::inner`], which takes the place of [`Tile::widen`] and [`Tile::multiply`].
+    const INNER: bool = false;
+
+    /// Outputs of `n` positions whose columns are `runs` in `image`, of the first of them, and each `step` codes behind the
+    /// one before. The runs begin a column and have no gaps in it; together they are `k` codes, or these and padding.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "a product with its operands")]
+    fn inner<const OPS: u32>(
+        _block: &Block,
+        _image: &[i8],
+        _step: usize,
+        _n: usize,
+        _runs: &Runs,
+        _staging: &mut [u32],
+        _wide: &mut [u32],
+        _out: &mut [i8],
+        _stride: usize,
+    ) {
+    }
+
     /// `out[j * stride + r] = requant(bias[r] + Σ_i w[r, i] · x[j, i])` for all rows of the block and all columns.
+    #[inline(always)]
     fn multiply<const OPS: u32>(
-        block: &Block,
-        x: &Columns,
-        wide: &[u32],
-        out: &mut [i8],
-        stride: usize,
-    );
+        _block: &Block,
+        _x: &Columns,
+        _wide: &[u32],
+        _out: &mut [i8],
+        _stride: usize,
+    ) {
+    }
 }
 
 /// `n` columns of `len` codes, `stride` codes apart. All of them are inside of `bytes`.
@@ -95,6 +118,19 @@ impl<'x> Columns<'x> {
 }
 
 impl Runs {
+    /// One of `len` codes, at the start of image and column.
+    #[inline(always)]
+    fn one(len: usize) -> Runs {
+        Runs {
+            at: 0,
+            start: 0,
+            len,
+            count: 1,
+            from_step: 0,
+            to_step: len,
+        }
+    }
+
     /// Call `f` for every run with its place in the column and the run in `n` columns.
     #[inline(always)]
     fn columns(&self, image: &[i8], step: usize, n: usize, mut f: impl FnMut(usize, Columns)) {
@@ -206,7 +242,7 @@ pub(crate) fn conv<T: Tile, const OPS: u32>(
             channel: group.wrapping_mul(conv.cg),
         };
         match point || OPS & OpSet::WINDOWS == 0 {
-            true => points::<T, OPS>(conv, &block, &place, x, y, parts.wide),
+            true => points::<T, OPS>(conv, &block, &place, x, y, parts.staging, parts.wide),
             false => windows::<T, OPS>(conv, &block, &place, x, y, parts.staging, parts.wide),
         }
         row = row.wrapping_add(n);
@@ -228,6 +264,7 @@ fn points<T: Tile, const OPS: u32>(
     place: &Place,
     x: &[i8],
     y: &mut [i8],
+    staging: &mut [u32],
     wide: &mut [u32],
 ) {
     let layout = const { T::BACKEND.layout() };
@@ -236,6 +273,10 @@ fn points<T: Tile, const OPS: u32>(
     let mut x = x.get(place.channel..).unwrap_or_default();
     let mut left = y.len().checked_div(m).unwrap_or(0);
     let mut y = y.get_mut(place.row..).unwrap_or_default();
+    if T::INNER {
+        let runs = Runs::one(conv.k);
+        return T::inner::<OPS>(block, x, c, left, &runs, staging, wide, y, m);
+    }
     while left > 0 {
         let n = T::IN_PLACE.min(left);
         left = left.wrapping_sub(n);
@@ -267,17 +308,35 @@ fn windows<T: Tile, const OPS: u32>(
     let (v, h) = (window.v, window.h);
     let positions = h.output.wrapping_mul(v.output);
     let images = pieces(x, v.input * h.input * window.c);
-    for (image, y) in images.zip(pieces_mut(y, positions.wrapping_mul(m))) {
+    for (image, mut y) in images.zip(pieces_mut(y, positions.wrapping_mul(m))) {
         let mut gather = Gather::new::<OPS>(conv, image, place.channel);
         let mut left = positions;
-        for y in y.chunks_mut(layout.cols.wrapping_mul(m).max(1)) {
+        while left > 0 {
+            if T::INNER
+                && let Some((n, runs)) = gather.inner()
+            {
+                let (n, step) = (n.min(left), gather.step);
+                let out = y.get_mut(place.row..).unwrap_or_default();
+                T::inner::<OPS>(block, image, step, n, &runs, staging, wide, out, m);
+                gather.advance(n);
+                left = left.wrapping_sub(n);
+                y = y.get_mut(n.wrapping_mul(m)..).unwrap_or_default();
+                continue;
+            }
             let n = layout.cols.min(left);
             left = left.wrapping_sub(n);
             let Some(columns) = gather.columns::<T, OPS>(n, staging, wide) else {
                 return;
             };
             let out = y.get_mut(place.row..).unwrap_or_default();
-            T::multiply::<OPS>(block, &columns, wide, out, m);
+            if T::INNER {
+                let Columns { bytes, stride, .. } = columns;
+                let runs = Runs::one(stride);
+                T::inner::<OPS>(block, bytes, stride, n, &runs, &mut [], wide, out, m);
+            } else {
+                T::multiply::<OPS>(block, &columns, wide, out, m);
+            }
+            y = y.get_mut(n.wrapping_mul(m)..).unwrap_or_default();
         }
     }
 }
@@ -334,6 +393,28 @@ impl<'g> Gather<'g> {
         }
     }
 
+    /// Where the window at the next position begins in the image; it is inside.
+    #[inline(always)]
+    fn start(&self) -> usize {
+        let Window { h, c, .. } = self.conv.window;
+        let cols = self.ox.wrapping_mul(h.stride()).wrapping_sub(h.pad());
+        let line = self.rows.from.wrapping_mul(h.input);
+        let cell = line.wrapping_add(cols).wrapping_mul(c);
+        cell.wrapping_add(self.channel)
+    }
+
+    /// How many windows from the next position on are inside and have no gaps, and the runs of the first.
+    #[inline(always)]
+    fn inner(&self) -> Option<(usize, Runs)> {
+        let whole = self.rows.range.len() == self.conv.window.v.kernel && self.blocks == 1;
+        if !whole || !self.inner.contains(&self.ox) {
+            return None;
+        }
+        let n = self.inner.end.wrapping_sub(self.ox);
+        let start = self.start();
+        Some((n, Runs { start, ..self.runs }))
+    }
+
     /// The columns at the next `n` positions: gathered in `staging`, and widened where the backend wants that.
     #[inline(always)]
     fn columns<'s, T: Tile, const OPS: u32>(
@@ -346,21 +427,18 @@ impl<'g> Gather<'g> {
         let conv = self.conv;
         let stride = layout.padded(conv.k);
         let bytes = <[i8] as zerocopy::FromBytes>::mut_from_bytes(staging.as_mut_bytes()).ok()?;
-        let inside = self.inner.start <= self.ox
+        let gaps = OPS & OpSet::BROKEN_WINDOWS != 0 && self.blocks > 1;
+        let inside = (!T::INNER || gaps)
+            && self.inner.start <= self.ox
             && self.ox.wrapping_add(n) <= self.inner.end
             && self.rows.range.len() == conv.window.v.kernel;
-        let at_once = inside && layout.column > 0 && self.runs.len.is_multiple_of(4);
+        let at_once = inside && !T::INNER && layout.column > 0 && self.runs.len.is_multiple_of(4);
         if inside {
-            let cols =
-                (self.ox.wrapping_mul(conv.window.h.stride())).wrapping_sub(conv.window.h.pad());
-            let line = self.rows.from.wrapping_mul(conv.window.h.input);
-            let start = line.wrapping_add(cols).wrapping_mul(conv.window.c);
+            let start = self.start();
             for j in 0..self.blocks {
                 let runs = Runs {
                     at: j.wrapping_mul(conv.cg),
-                    start: start
-                        .wrapping_add(self.channel)
-                        .wrapping_add(j.wrapping_mul(self.block)),
+                    start: start.wrapping_add(j.wrapping_mul(self.block)),
                     ..self.runs
                 };
                 match at_once {
@@ -379,6 +457,9 @@ impl<'g> Gather<'g> {
                     .blocks::<OPS>(|runs| T::gather_runs(self.image, 0, 1, runs, column, 0));
                 self.advance(1);
             }
+        }
+        if T::INNER {
+            return Columns::new(bytes, stride, n, stride);
         }
         if layout.column > 0 && !at_once {
             // What is behind a column meets weights that are 0.

@@ -8,7 +8,7 @@ use crate::Backend;
 use crate::OpSet;
 use crate::format::QuantRow;
 use crate::kernels::conv::{Conv, Runs};
-use crate::kernels::matrix::{self, Block, Columns, Tile};
+use crate::kernels::matrix::{self, Block, Tile};
 use crate::kernels::pieces::pieces_mut;
 use crate::kernels::weights::{Order, Values, Weights};
 
@@ -422,62 +422,6 @@ impl Tile for Dsp {
         }
     }
 
-    #[inline(always)]
-    fn widen<const OPS: u32>(x: &Columns, at: usize, to: &mut [u32]) {
-        let runs = Runs {
-            at,
-            start: 0,
-            len: x.len & !3,
-            count: 1,
-            from_step: 0,
-            to_step: 0,
-        };
-        Self::widen_runs::<OPS>(x.bytes, x.stride, x.n, &runs, to);
-        if OPS & OpSet::RAGGED != 0 && x.len % 4 != 0 {
-            let at = at.wrapping_add(runs.len);
-            tail(x, to.get_mut(at..).unwrap_or_default());
-        }
-    }
-
-    #[inline]
-    fn widen_runs<const OPS: u32>(
-        image: &[i8],
-        step: usize,
-        n: usize,
-        runs: &Runs,
-        to: &mut [u32],
-    ) {
-        let second = match n {
-            1 => 0,
-            _ => step,
-        };
-        let last = runs.count.saturating_sub(1);
-        let reach = |step: usize| last.saturating_mul(step).saturating_add(runs.len);
-        let (from, to) = (image.get(runs.start..), to.get_mut(runs.at..));
-        let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-        if from.len() < second.saturating_add(reach(runs.from_step))
-            || to.len() < reach(runs.to_step)
-            || runs.count.min(runs.len) == 0
-            || !runs.len.is_multiple_of(4)
-        {
-            return;
-        }
-        let gap = runs.to_step.wrapping_sub(runs.len).wrapping_mul(4);
-        let from = from.as_ptr();
-        // SAFETY: `from` has all runs of both columns, `to` a word for each of their codes, see above.
-        unsafe {
-            elastiq_dsp_widen(
-                from,
-                from.add(second),
-                to.as_mut_ptr(),
-                runs.len / 4,
-                runs.count,
-                runs.from_step,
-                gap,
-            );
-        }
-    }
-
     #[inline]
     fn gather_runs(image: &[i8], step: usize, n: usize, runs: &Runs, to: &mut [i8], stride: usize) {
         let last = runs.count.wrapping_sub(1);
@@ -511,76 +455,116 @@ impl Tile for Dsp {
         }
     }
 
-    #[inline(always)]
-    fn multiply<const OPS: u32>(
+    const INNER: bool = true;
+
+    #[inline(never)]
+    fn inner<const OPS: u32>(
         block: &Block,
-        x: &Columns,
-        wide: &[u32],
+        image: &[i8],
+        step: usize,
+        n: usize,
+        runs: &Runs,
+        staging: &mut [u32],
+        wide: &mut [u32],
         out: &mut [i8],
         stride: usize,
     ) {
-        // A column that is missing at the end of a line is a copy of the other, with the same outputs.
-        let second = match x.n {
-            1 => 0,
-            _ => stride,
+        let padded = const { Backend::Dsp.layout() }.padded(block.k);
+        let rows = block.quant.len();
+        let (last, last_run) = (n.wrapping_sub(1), runs.count.wrapping_sub(1));
+        let direct = runs.len.is_multiple_of(4);
+        let reach = |n: usize, step: usize, len: usize| n.saturating_mul(step).saturating_add(len);
+        let len = reach(last_run, runs.to_step, runs.len);
+        let from = reach(last, step, reach(last_run, runs.from_step, runs.len));
+        let Some(image) = image.get(runs.start..).filter(|x| x.len() >= from) else {
+            return;
         };
-        columns::<OPS>(block, wide, out, second);
+        if rows == 0
+            || padded == 0
+            || len != block.k && len != padded
+            || runs.to_step != runs.len
+            || wide.len() < padded
+            || !direct && staging.len() < padded / 2
+            || block.decoded.len() < padded.saturating_mul(rows.div_ceil(2))
+            || out.len() < reach(last, stride, rows)
+        {
+            return;
+        }
+        let quant = block.quant.as_ptr();
+        let mut job = Job {
+            out: [out.as_mut_ptr(); 2],
+            quant,
+            quant_end: quant.wrapping_add(rows & !1),
+            z_y: block.rq.z_y.into(),
+            shift: block.rq.shift.into(),
+            columns: wide.as_ptr(),
+            entry: 0,
+            columns_end: wide.as_ptr().wrapping_add(padded),
+            weights: block.decoded.as_ptr(),
+        };
+        let skipped = (padded / 4).wrapping_neg() % 8;
+        let (wide, staging) = (wide.as_mut_ptr(), staging.as_mut_ptr().cast::<i8>());
+        let (mut x, [mut y, _]) = (image.as_ptr(), job.out);
+        let mut left = n;
+        while left > 0 {
+            // The last position of an odd number is computed twice.
+            let (to_x, to_y) = if left > 1 { (step, stride) } else { (0, 0) };
+            let (x1, y1) = (x.wrapping_add(to_x), y.wrapping_add(to_y));
+            job.out = [y, y1];
+            // SAFETY: `image` has all runs of the last position, `out` its outputs. The runs are columns without gaps, of
+            // whole words, or not longer than what `staging` holds for each; `wide` has the words of both, `padded > 0`,
+            // and so have `quant` and `decoded` of all pairs of rows, of which there is one. All lengths: see above.
+            unsafe {
+                if direct {
+                    let fours = runs.len / 4;
+                    elastiq_dsp_widen(x, x1, wide, fours, runs.count, runs.from_step, 0);
+                } else {
+                    let (len, from_step, to_step) = (runs.len, runs.from_step, runs.to_step);
+                    let next = staging.add(padded);
+                    elastiq_dsp_gather(x, staging, len, runs.count, from_step, to_step);
+                    elastiq_dsp_gather(x1, next, len, runs.count, from_step, to_step);
+                    elastiq_dsp_widen(staging, next, wide, padded / 4, 1, 0, 0);
+                }
+                if rows > 1 {
+                    elastiq_dsp_tile(&job, skipped);
+                }
+            }
+            if OPS & OpSet::RAGGED != 0
+                && rows % 2 == 1
+                && let Some(q) = block.quant.last()
+            {
+                let [first, other] = odd(&job, *q, skipped, padded.wrapping_mul(rows / 2));
+                // SAFETY: `rows` outputs of both positions.
+                unsafe {
+                    *y1.add(rows - 1) = other;
+                    *y.add(rows - 1) = first;
+                }
+            }
+            x = x.wrapping_add(step.wrapping_mul(2));
+            y = y.wrapping_add(stride.wrapping_mul(2));
+            left = left.saturating_sub(2);
+        }
     }
 }
 
-/// One call for each pair of columns.
+/// The outputs of a last row without another, whose weights are `at` words behind those of `job`.
 #[inline(never)]
-fn columns<const OPS: u32>(block: &Block, wide: &[u32], out: &mut [i8], second: usize) {
-    let padded = const { Backend::Dsp.layout() }.padded(block.k);
-    let rows = block.quant.len();
-    let Some(wide) = wide.get(..padded) else {
-        return;
+fn odd(job: &Job, quant: QuantRow, skipped: usize, at: usize) -> [i8; 2] {
+    let (quant, mut codes) = ([quant; 2], [[0i8; 2]; 2]);
+    let [first, other] = &mut codes;
+    let range = quant.as_ptr_range();
+    let job = Job {
+        out: [first.as_mut_ptr(), other.as_mut_ptr()],
+        quant: range.start,
+        quant_end: range.end,
+        weights: job.weights.wrapping_add(at),
+        ..*job
     };
-    let (pairs, last) = (rows / 2, rows.wrapping_sub(1));
-    let decoded = padded.wrapping_mul(rows.div_ceil(2));
-    if block.decoded.len() < decoded || out.len() < second.saturating_add(rows) {
-        return;
-    }
-    let out = out.as_mut_ptr();
-    let quant = block.quant.as_ptr_range();
-    let mut job = Job {
-        // SAFETY: `second` is inside of `out`.
-        out: [out, unsafe { out.add(second) }],
-        quant: quant.start,
-        // SAFETY: `2 * pairs <= rows`.
-        quant_end: unsafe { quant.start.add(2 * pairs) },
-        z_y: block.rq.z_y.into(),
-        shift: block.rq.shift.into(),
-        columns: wide.as_ptr(),
-        entry: 0,
-        columns_end: wide.as_ptr_range().end,
-        weights: block.decoded.as_ptr(),
-    };
-    let skipped = (padded / 4).wrapping_neg() % 8;
-    if pairs > 0 {
-        // SAFETY: `padded > 0` is a multiple of 4 and `wide` has that many words, `block.decoded` as many for each
-        // pair of rows. There are `2 * pairs` rows of `quant`, and as many bytes at either of `out`, see above.
-        unsafe { elastiq_dsp_tile(&job, skipped) };
-    }
-    if OPS & OpSet::RAGGED != 0
-        && let (1, Some(q)) = (rows % 2, block.quant.get(last))
-    {
-        let (quant, mut codes) = ([*q, *q], [[0i8; 2]; 2]);
-        let [first, other] = &mut codes;
-        let range = quant.as_ptr_range();
-        (job.quant, job.quant_end) = (range.start, range.end);
-        job.out = [first.as_mut_ptr(), other.as_mut_ptr()];
-        // SAFETY: the words for `pairs` pairs are followed by those of one more.
-        job.weights = unsafe { job.weights.add(pairs.wrapping_mul(padded)) };
-        // SAFETY: as above for one pair of rows; 2 rows of `quant` and 2 bytes for each column. `out` has `rows`
-        // bytes from 0 and from `second` on.
-        unsafe {
-            elastiq_dsp_tile(&job, skipped);
-            let [[first, _], [other, _]] = codes;
-            *out.add(second.wrapping_add(last)) = other;
-            *out.add(last) = first;
-        }
-    }
+    // SAFETY: as for `job`, and the words of a pair of rows are at `weights`; 2 rows of `quant` and 2 bytes for each
+    // column.
+    unsafe { elastiq_dsp_tile(&job, skipped) };
+    let [[first, _], [other, _]] = codes;
+    [first, other]
 }
 
 /// Decode a row: two words for every four weights, those of the other row of its pair between them.
@@ -660,24 +644,6 @@ fn eights<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) -> usiz
         }
     }
     n * 8
-}
-
-/// The last, incomplete word of a column each.
-#[inline(never)]
-fn tail(x: &Columns, to: &mut [u32]) {
-    let column = |j: usize| {
-        let start = j.wrapping_mul(x.stride);
-        last_four(
-            x.bytes
-                .get(start..start.wrapping_add(x.len))
-                .unwrap_or_default(),
-        )
-    };
-    let (x0, x1) = (column(0), column(x.n.wrapping_sub(1).min(1)));
-    if let [a, b, c, d, ..] = to {
-        (*a, *b) = (sxtb16(x0), sxtb16_odd(x0));
-        (*c, *d) = (sxtb16(x1), sxtb16_odd(x1));
-    }
 }
 
 /// The bytes behind the last whole word, then zeros.
