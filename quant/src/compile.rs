@@ -13,7 +13,6 @@ use crate::verify::{Verification, verify};
 use crate::{Error, Samples};
 use elastiq::format::OpRow;
 use elastiq::{Backend, Engine, OpSet};
-use ndarray::{ArrayD, Axis};
 use serde::Serialize;
 use std::path::Path;
 
@@ -230,17 +229,7 @@ fn check(opts: &CompileOptions) -> Result<(), Error> {
 /// At most `n` samples, evenly spaced; at least one.
 fn evenly(samples: &Samples, n: usize) -> Samples {
     let (len, n) = (samples.len(), n.clamp(1, samples.len().max(1)));
-    let picks: Vec<usize> = (0..n).map(|i| i * len / n).collect();
-    let inputs: Vec<ArrayD<f32>> = samples
-        .inputs
-        .iter()
-        .map(|x| x.select(Axis(0), &picks))
-        .collect();
-    let labels = samples
-        .labels
-        .as_ref()
-        .map(|l| picks.iter().map(|&i| l[i]).collect());
-    Samples { inputs, labels }
+    samples.select(&(0..n).map(|i| i * len / n).collect::<Vec<_>>())
 }
 
 /// Input bytes and expected output bytes of a recorded run.

@@ -49,6 +49,20 @@ impl Samples {
         Samples::new(inputs)
     }
 
+    /// The samples `picks`, in that order.
+    ///
+    /// # Panics
+    /// Where there is no such sample.
+    #[must_use]
+    pub fn select(&self, picks: &[usize]) -> Samples {
+        let inputs = self.inputs.iter().map(|x| x.select(Axis(0), picks));
+        let labels = self.labels.as_ref();
+        Samples {
+            inputs: inputs.collect(),
+            labels: labels.map(|l| picks.iter().map(|&i| l[i]).collect()),
+        }
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.inputs

@@ -4,7 +4,6 @@ use crate::ir::Graph;
 use crate::samples::permuted;
 use crate::{Error, Samples};
 use elastiq::format::crc::Crc;
-use ndarray::Axis;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -143,17 +142,7 @@ pub fn split(samples: &Samples, fraction: f64, seed: u64) -> Result<(Samples, Sa
     let part = |picks: &[usize]| {
         let mut picks = picks.to_vec();
         picks.sort_unstable();
-        Samples {
-            inputs: samples
-                .inputs
-                .iter()
-                .map(|x| x.select(Axis(0), &picks))
-                .collect(),
-            labels: samples
-                .labels
-                .as_ref()
-                .map(|l| picks.iter().map(|&i| l[i]).collect()),
-        }
+        samples.select(&picks)
     };
     Ok((part(&order[aside..]), part(&order[..aside])))
 }

@@ -55,7 +55,21 @@ const MOST_CHANGES: usize = 10;
 /// Attempts to make one child that is new and fits.
 const ATTEMPTS: usize = 64;
 
+impl Stage {
+    fn samples(&self, all: usize) -> usize {
+        ((all as f64 * self.share) as usize).max(LEAST_SAMPLES)
+    }
+}
+
 impl Evolve {
+    /// Numbers of samples of the stages that compare on fewer than `all`.
+    pub(super) fn sample_counts(&self, all: usize) -> Vec<usize> {
+        let counts = self.stages.iter().map(|stage| stage.samples(all));
+        let mut counts: Vec<usize> = counts.filter(|&n| n < all).collect();
+        counts.dedup();
+        counts
+    }
+
     pub(super) fn run<P: Problem + ?Sized>(
         &self,
         space: &Space<P>,
@@ -82,7 +96,7 @@ impl Evolve {
                 }
             }
             for stage in &self.stages {
-                let samples = ((all as f64 * stage.share) as usize).max(LEAST_SAMPLES);
+                let samples = stage.samples(all);
                 if samples < all && children.len() > stage.survivors {
                     let losses = evaluator.losses("generations", &children, samples)?;
                     children = least(children, &losses, stage.survivors);

@@ -23,6 +23,7 @@ mod instructions;
 mod predictor;
 mod rank;
 mod space;
+pub mod supernet;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +92,18 @@ pub trait Problem: Sync {
 pub enum Method {
     Evolve(Evolve),
     Predict(Guided),
+}
+
+impl Method {
+    /// Numbers of samples that losses are taken from, of `all`; `all` last.
+    pub fn sample_counts(&self, all: usize) -> Vec<usize> {
+        let mut counts = match self {
+            Method::Evolve(how) => how.sample_counts(all),
+            Method::Predict(_) => Vec::new(),
+        };
+        counts.push(all);
+        counts
+    }
 }
 
 /// A configuration that was evaluated on all samples.

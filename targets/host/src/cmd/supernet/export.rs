@@ -1,12 +1,11 @@
 //! `elastiq supernet export`.
 
+use super::artifacts::{CALIBRATION_SAMPLES, Exports};
 use super::configuration;
 use crate::cmd::compile;
-use crate::data::Dataset;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Progress, check_writable, print, print_json, write_file};
 use clap::Args;
-use elastiq_quant::compile::CompileOptions;
 use elastiq_quant::compress::eqnet::{Format, Supernet};
 use std::path::PathBuf;
 
@@ -29,7 +28,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "DATA")]
     calib: PathBuf,
     /// Samples to use, evenly spaced over the data
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = CALIBRATION_SAMPLES, value_parser = clap::value_parser!(u32).range(1..))]
     calib_samples: u32,
     /// Core that the artifact is aimed at, or host [default: as m4]
     #[arg(long, value_name = "NAME")]
@@ -47,18 +46,17 @@ pub fn run(args: &ExportArgs) -> Outcome<()> {
     check_writable(&args.output)?;
     let (supernet, _) = Supernet::load(&args.supernet).map_err(Failure::input)?;
     let config = configuration(supernet.space(), &args.config, args.format)?;
-    let mut options = CompileOptions::default();
-    if let Some(core) = &args.core {
-        options.backend = crate::qemu::backend(core)?;
-    }
-    let data = Dataset::load(&args.calib)?.evenly(args.calib_samples as usize);
-    let calib = compile::samples(supernet.network().graph(), &data, &mut options)?;
-    let name = args.supernet.display().to_string();
+    let core = args.core.as_deref();
+    let exports = Exports::with(
+        &args.supernet,
+        &supernet,
+        &args.calib,
+        args.calib_samples,
+        core,
+    )?;
     let mut bar = Progress::new("export");
     let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
-    let compiled = supernet
-        .export(&config, &name, &calib, &options, &mut progress)
-        .map_err(|e| Failure::at(&args.supernet, e))?;
+    let compiled = exports.make_with(&config, &mut progress)?;
     drop(bar);
     write_file(&args.output, &compiled.bytes)?;
     match args.json {

@@ -1,7 +1,10 @@
 //! `elastiq supernet`: one training for all widths and formats, and any of its networks.
 
+mod artifacts;
+mod costs;
 mod eval;
 mod export;
+mod search;
 mod train;
 
 use crate::failure::{Failure, Outcome};
@@ -15,6 +18,7 @@ use std::path::Path;
 #[command(
     after_help = "Example:\n  elastiq supernet train mnist.toml --data mnist_train.npz --val mnist_val.npz -o mnist\n  \
     elastiq supernet eval mnist --data mnist_test.npz\n  \
+    elastiq supernet search mnist --data mnist_val.npz --budget flash=20000 -o found.json\n  \
     elastiq supernet export mnist --config 3 --calib mnist_train.npz -o mnist3.eqm"
 )]
 pub struct SupernetArgs {
@@ -27,6 +31,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
     Export(export::ExportArgs),
+    Search(Box<search::SearchArgs>),
+    Costs(costs::CostsArgs),
 }
 
 /// Runs the subcommand.
@@ -35,6 +41,8 @@ pub fn run(args: &SupernetArgs) -> Outcome<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Export(args) => export::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Costs(args) => costs::run(args),
     }
 }
 
