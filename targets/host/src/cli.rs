@@ -30,6 +30,7 @@ enum Command {
     Supernet(cmd::supernet::SupernetArgs),
     Data(cmd::data::DataArgs),
     Repro(cmd::repro::ReproArgs),
+    Report(cmd::report::ReportArgs),
     Doctor(cmd::doctor::DoctorArgs),
 }
 
@@ -67,6 +68,7 @@ fn dispatch(command: &Command) -> Outcome<()> {
         Command::Eval(args) => cmd::eval::run(args),
         Command::Bench(args) => cmd::bench::run(args),
         Command::Flash(args) => cmd::flash::run(args),
+        Command::Report(args) => cmd::report::run(args),
         Command::Doctor(args) => cmd::doctor::run(args),
         Command::Train(args) => cmd::train::run(args),
         Command::Supernet(args) => cmd::supernet::run(args),

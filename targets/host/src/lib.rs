@@ -15,5 +15,6 @@ pub mod measure;
 pub mod memory_map;
 pub mod output;
 pub mod qemu;
+pub mod report;
 pub mod score;
 pub mod toolchain;

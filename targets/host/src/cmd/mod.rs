@@ -10,6 +10,7 @@ pub mod inspect;
 mod learning;
 pub mod quickstart;
 pub mod repro;
+pub mod report;
 pub mod supernet;
 pub mod train;
 mod train_bar;
