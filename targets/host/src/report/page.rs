@@ -42,9 +42,24 @@ pub fn page(results: &Results) -> String {
     );
     let mut body = vec![text("h1", &[], title)];
     body.extend(networks(results));
-    body.extend(results.searches.iter().flat_map(|(name, v)| search(name, v)));
-    body.extend(results.supernets.iter().flat_map(|(name, v)| supernet(name, v)));
-    body.extend(results.prunings.iter().flat_map(|(name, v)| pruning(name, v)));
+    body.extend(
+        results
+            .searches
+            .iter()
+            .flat_map(|(name, v)| search(name, v)),
+    );
+    body.extend(
+        results
+            .supernets
+            .iter()
+            .flat_map(|(name, v)| supernet(name, v)),
+    );
+    body.extend(
+        results
+            .prunings
+            .iter()
+            .flat_map(|(name, v)| pruning(name, v)),
+    );
     body.extend(results.claims.iter().flat_map(|(name, v)| claims(name, v)));
     body.extend(files(results));
     let html = with(
@@ -78,7 +93,12 @@ fn networks(results: &Results) -> Vec<Element> {
         .filter(|core| all.values().any(|n| n.instructions(core).is_some()))
         .collect();
     let flash = |n: &Network| n.flash();
-    parts.extend(front(results, "bytes of flash", "Accuracy against flash.", &flash));
+    parts.extend(front(
+        results,
+        "bytes of flash",
+        "Accuracy against flash.",
+        &flash,
+    ));
     for core in &cores {
         let cost = |n: &Network| n.instructions(core);
         let axis = format!("instructions on {core}");
@@ -120,7 +140,9 @@ fn front(
     if points.is_empty() {
         return None;
     }
-    let caption = format!("{caption} Filled: no other network is smaller and as good, or better and as small.");
+    let caption = format!(
+        "{caption} Filled: no other network is smaller and as good, or better and as small."
+    );
     let drawing = scatter(caption.as_str(), axis, "accuracy", &points, Aim::High);
     Some(figure(drawing, &caption))
 }
@@ -143,7 +165,12 @@ fn layers(name: &str, network: &Network) -> Vec<Element> {
         }
     };
     if let Some(v) = &network.compile {
-        draw(v, "bits", "bits per weight", "Width of the weights of each layer.".into());
+        draw(
+            v,
+            "bits",
+            "bits per weight",
+            "Width of the weights of each layer.".into(),
+        );
         let caption = "Signal to quantization noise of the output of each layer.";
         draw(v, "sqnr_db", "SQNR, dB", caption.into());
     }
@@ -188,15 +215,21 @@ fn search(name: &str, v: &Value) -> Vec<Element> {
         };
         let points: Vec<Point> = points.iter().filter_map(point).collect();
         if !points.is_empty() {
-            let caption = format!("Loss against {key}, every configuration within the budget of {limit}.");
-            parts.push(figure(scatter(&caption, key, "loss", &points, Aim::Low), &caption));
+            let caption =
+                format!("Loss against {key}, every configuration within the budget of {limit}.");
+            parts.push(figure(
+                scatter(&caption, key, "loss", &points, Aim::Low),
+                &caption,
+            ));
         }
     }
     let entry = |what: &str, p: &Value, costs: &Value| {
         let cost = |key: &str| costs[key].as_u64();
         let loss = p["loss"].as_f64().map(|l| format!("{l:.5}"))?;
         let counts = ["flash", "arena", "instructions"].map(|key| count(cost(key)));
-        let bits = costs["bits"].as_f64().map_or("-".into(), |b| format!("{b:.3}"));
+        let bits = costs["bits"]
+            .as_f64()
+            .map_or("-".into(), |b| format!("{b:.3}"));
         Some([vec![what.to_string(), loss], counts.to_vec(), vec![bits]].concat())
     };
     let rows = [
@@ -206,8 +239,15 @@ fn search(name: &str, v: &Value) -> Vec<Element> {
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().flatten().collect();
     let header = ["", "loss", "flash", "arena", "instructions", "bits"];
-    parts.push(table("What was found, and what it is measured by.", &header, &[0], &rows));
-    let config = v["config"]["layers"].as_array().map_or(&[][..], Vec::as_slice);
+    parts.push(table(
+        "What was found, and what it is measured by.",
+        &header,
+        &[0],
+        &rows,
+    ));
+    let config = v["config"]["layers"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let width = |l: &Value| Some((l["layer"].as_str()?.to_string(), l["weight_bits"].as_f64()?));
     let widths: Vec<(String, f64)> = config.iter().filter_map(width).collect();
     if !widths.is_empty() {
@@ -219,7 +259,9 @@ fn search(name: &str, v: &Value) -> Vec<Element> {
 
 /// Accuracy of sub-networks against the bytes of their weights.
 fn supernet(name: &str, v: &Value) -> Vec<Element> {
-    let all = v["configurations"].as_array().map_or(&[][..], Vec::as_slice);
+    let all = v["configurations"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let label = |c: &Value| {
         let bits = c["bits"].as_u64().map_or("mixed".into(), |b| b.to_string());
         match c["format"].as_str() {
@@ -245,17 +287,32 @@ fn supernet(name: &str, v: &Value) -> Vec<Element> {
         let loss = c["loss"].as_f64().map_or("-".into(), |l| format!("{l:.4}"));
         let accuracy = [&c["accuracy"], &c["int_score"]].map(|v| share(v.as_f64()));
         let [float, int] = accuracy;
-        vec![label(c), loss, float, int, count(c["weights_bytes"].as_u64())]
+        vec![
+            label(c),
+            loss,
+            float,
+            int,
+            count(c["weights_bytes"].as_u64()),
+        ]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    let header = ["bits, format", "loss", "accuracy", "integers", "bytes of weights"];
+    let header = [
+        "bits, format",
+        "loss",
+        "accuracy",
+        "integers",
+        "bytes of weights",
+    ];
     parts.push(table("Sub-networks of one training.", &header, &[0], &rows));
     parts
 }
 
 /// Rates of errors over the weights that remain.
 fn pruning(name: &str, v: &Value) -> Vec<Element> {
-    let rows = v["rows"].as_array().cloned().unwrap_or_else(|| vec![v.clone()]);
+    let rows = v["rows"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![v.clone()]);
     let mut parts = vec![heading(format!("Pruning: {name}"))];
     for row in &rows {
         let way = row["row"].as_str().unwrap_or("rounds");
@@ -276,7 +333,9 @@ fn pruning(name: &str, v: &Value) -> Vec<Element> {
         };
         let both = [curve("FN", "fnr", false), curve("FP", "fpr", true)];
         if both.iter().any(|c| !c.points.is_empty()) {
-            let caption = format!("{way}: share of positives missed (FN) and of negatives taken for positives (FP).");
+            let caption = format!(
+                "{way}: share of positives missed (FN) and of negatives taken for positives (FP)."
+            );
             let drawing = curves(&caption, "share of weights that remain", "rate", &both);
             parts.push(figure(drawing, &caption));
         }
@@ -294,7 +353,15 @@ fn pruning(name: &str, v: &Value) -> Vec<Element> {
             ]
         };
         let lines: Vec<Vec<String>> = rounds.iter().map(line).collect();
-        let header = ["round", "remaining", "FN", "FP", "FN rate", "FP rate", "AUC"];
+        let header = [
+            "round",
+            "remaining",
+            "FN",
+            "FP",
+            "FN rate",
+            "FP rate",
+            "AUC",
+        ];
         parts.push(table(&format!("Rounds of {way}."), &header, &[], &lines));
     }
     parts
@@ -317,7 +384,12 @@ fn claims(name: &str, v: &Value) -> Vec<Element> {
     let header = ["claim", "mean", "std", "baseline", ""];
     vec![
         heading(format!("Claims: {name}")),
-        table("Mean and standard deviation over seeds.", &header, &[0, 4], &rows),
+        table(
+            "Mean and standard deviation over seeds.",
+            &header,
+            &[0, 4],
+            &rows,
+        ),
     ]
 }
 
@@ -336,9 +408,8 @@ fn files(results: &Results) -> Vec<Element> {
 
 /// Names on the fronts of the networks, for machines: accuracy against flash.
 pub fn best(results: &Results) -> Vec<String> {
-    let both = |(name, n): (&String, &Network)| {
-        Some((name.clone(), (n.flash()? as f64, n.accuracy()?)))
-    };
+    let both =
+        |(name, n): (&String, &Network)| Some((name.clone(), (n.flash()? as f64, n.accuracy()?)));
     let all: Vec<(String, (f64, f64))> = results.networks.iter().filter_map(both).collect();
     let points: Vec<(f64, f64)> = all.iter().map(|(_, p)| *p).collect();
     let front = pareto(&points, Aim::High);

@@ -57,13 +57,21 @@ impl Axis {
     fn new(values: &[f64], log: bool, from: f64, to: f64) -> Axis {
         let on = |v: f64| if log { v.max(1e-12).log10() } else { v };
         let lo = values.iter().copied().map(on).fold(f64::INFINITY, f64::min);
-        let hi = values.iter().copied().map(on).fold(f64::NEG_INFINITY, f64::max);
+        let hi = values
+            .iter()
+            .copied()
+            .map(on)
+            .fold(f64::NEG_INFINITY, f64::max);
         // A margin on both sides; one value alone stands in the middle.
         let pad = match hi - lo {
             d if d > 0.0 => d * 0.06,
             _ => hi.abs().max(1.0) * 0.05,
         };
-        let floor = if log || lo < 0.0 { f64::NEG_INFINITY } else { 0.0 };
+        let floor = if log || lo < 0.0 {
+            f64::NEG_INFINITY
+        } else {
+            0.0
+        };
         Axis {
             lo: (lo - pad).max(floor),
             hi: hi + pad,
@@ -74,7 +82,11 @@ impl Axis {
     }
 
     fn at(&self, value: f64) -> f64 {
-        let value = if self.log { value.max(1e-12).log10() } else { value };
+        let value = if self.log {
+            value.max(1e-12).log10()
+        } else {
+            value
+        };
         self.from + (value - self.lo) / (self.hi - self.lo) * (self.to - self.from)
     }
 
@@ -124,7 +136,11 @@ fn line(from: (f64, f64), to: (f64, f64), stroke: &str) -> Element {
 
 fn label(at: (f64, f64), anchor: &str, words: &str) -> Element {
     let (x, y) = (number(at.0), number(at.1));
-    text("text", &[("x", &x), ("y", &y), ("text-anchor", anchor), ("fill", INK)], words)
+    text(
+        "text",
+        &[("x", &x), ("y", &y), ("text-anchor", anchor), ("fill", INK)],
+        words,
+    )
 }
 
 fn canvas(height: f64, name: &str) -> Element {
@@ -177,7 +193,8 @@ fn frame(name: &str, x: &Axis, y: &Axis, x_name: &str, y_name: &str) -> Element 
 pub fn scatter(name: &str, x_name: &str, y_name: &str, points: &[Point], aim: Aim) -> Element {
     let xs: Vec<f64> = points.iter().map(|p| p.x).collect();
     let ys: Vec<f64> = points.iter().map(|p| p.y).collect();
-    let spread = xs.iter().copied().fold(0.0, f64::max) / xs.iter().copied().fold(f64::MAX, f64::min);
+    let spread =
+        xs.iter().copied().fold(0.0, f64::max) / xs.iter().copied().fold(f64::MAX, f64::min);
     let x = Axis::new(&xs, spread > 20.0, LEFT, WIDTH - RIGHT);
     let y = Axis::new(&ys, false, HEIGHT - BOTTOM, TOP);
     let pairs: Vec<(f64, f64)> = points.iter().map(|p| (p.x, p.y)).collect();
@@ -203,11 +220,33 @@ pub fn scatter(name: &str, x_name: &str, y_name: &str, points: &[Point], aim: Ai
         let (cx, cy) = (number(x.at(p.x)), number(y.at(p.y)));
         let (data_x, data_y) = (p.x.to_string(), p.y.to_string());
         let look = match on {
-            true => [("class", "point pareto"), ("fill", ACCENT), ("stroke", ACCENT), ("r", "4.5")],
-            false => [("class", "point"), ("fill", "white"), ("stroke", QUIET), ("r", "3.5")],
+            true => [
+                ("class", "point pareto"),
+                ("fill", ACCENT),
+                ("stroke", ACCENT),
+                ("r", "4.5"),
+            ],
+            false => [
+                ("class", "point"),
+                ("fill", "white"),
+                ("stroke", QUIET),
+                ("r", "3.5"),
+            ],
         };
-        let place = [("cx", &*cx), ("cy", &*cy), ("data-x", &*data_x), ("data-y", &*data_y)];
-        let what = format!("{}: {} {}, {} {}", p.name, y_name, short(p.y), x_name, short(p.x));
+        let place = [
+            ("cx", &*cx),
+            ("cy", &*cy),
+            ("data-x", &*data_x),
+            ("data-y", &*data_y),
+        ];
+        let what = format!(
+            "{}: {} {}, {} {}",
+            p.name,
+            y_name,
+            short(p.y),
+            x_name,
+            short(p.x)
+        );
         let circle = tag("circle", &[&look[..], &place[..]].concat());
         svg = with(svg, [with(circle, [text("title", &[], what)])]);
         if on && few && !p.name.is_empty() {
@@ -216,7 +255,10 @@ pub fn scatter(name: &str, x_name: &str, y_name: &str, points: &[Point], aim: Ai
                 true => (-7.0, "end"),
                 false => (7.0, "start"),
             };
-            svg = with(svg, [label((x.at(p.x) + dx, y.at(p.y) - 6.0), anchor, &p.name)]);
+            svg = with(
+                svg,
+                [label((x.at(p.x) + dx, y.at(p.y) - 6.0), anchor, &p.name)],
+            );
         }
     }
     svg
@@ -237,7 +279,11 @@ pub fn bars(name: &str, unit: &str, values: &[(String, f64)]) -> Element {
     let mut parts = vec![label((left, 14.0), "start", unit)];
     for (i, (what, value)) in values.iter().enumerate() {
         let top = 24.0 + STEP * i as f64;
-        let width = if most > 0.0 { room * value.max(0.0) / most } else { 0.0 };
+        let width = if most > 0.0 {
+            room * value.max(0.0) / most
+        } else {
+            0.0
+        };
         let shown: String = match what.chars().count() > NAME {
             true => what.chars().take(NAME - 1).chain(['…']).collect(),
             false => what.clone(),
@@ -259,7 +305,11 @@ pub fn bars(name: &str, unit: &str, values: &[(String, f64)]) -> Element {
             ],
         );
         parts.push(with(bar, [text("title", &[], format!("{what}: {value}"))]));
-        parts.push(label((left + width + 5.0, top + 11.0), "start", &short(*value)));
+        parts.push(label(
+            (left + width + 5.0, top + 11.0),
+            "start",
+            &short(*value),
+        ));
     }
     with(canvas(height, name), parts)
 }
@@ -290,8 +340,16 @@ pub fn curves(name: &str, x_name: &str, y_name: &str, all: &[Curve]) -> Element 
             .map(|p| format!("{},{}", number(x.at(p.0)), number(y.at(p.1))))
             .collect();
         let path = path.join(" ");
-        let stroke = [("fill", "none"), ("stroke", colour), ("stroke-width", "1.5")];
-        let shape = [("class", "curve"), ("points", &*path), ("stroke-dasharray", dash)];
+        let stroke = [
+            ("fill", "none"),
+            ("stroke", colour),
+            ("stroke-width", "1.5"),
+        ];
+        let shape = [
+            ("class", "curve"),
+            ("points", &*path),
+            ("stroke-dasharray", dash),
+        ];
         svg = with(svg, [tag("polyline", &[&shape[..], &stroke[..]].concat())]);
         for p in &points {
             let (cx, cy) = (number(x.at(p.0)), number(y.at(p.1)));
@@ -322,7 +380,14 @@ mod tests {
 
     #[test]
     fn the_front_is_what_nothing_beats() {
-        let points = [(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (2.0, 0.9), (4.0, 0.95), (1.0, 0.4)];
+        let points = [
+            (1.0, 0.5),
+            (2.0, 0.9),
+            (3.0, 0.8),
+            (2.0, 0.9),
+            (4.0, 0.95),
+            (1.0, 0.4),
+        ];
         let front = [true, true, false, true, true, false];
         assert_eq!(pareto(&points, Aim::High), front);
         let turned = points.map(|(x, y)| (x, -y));
@@ -339,6 +404,9 @@ mod tests {
         let log = Axis::new(&[0.01, 1.0], true, 0.0, 100.0);
         assert!((log.at(0.1) - 50.0).abs() < 1e-9);
         assert_eq!(short(0.25), "0.25");
-        assert_eq!((short(12_000.0), short(1_500_000.0)), ("12k".into(), "1.5M".into()));
+        assert_eq!(
+            (short(12_000.0), short(1_500_000.0)),
+            ("12k".into(), "1.5M".into())
+        );
     }
 }

@@ -2,5 +2,7 @@
 
 mod common;
 mod refusals;
+mod report;
 mod results;
+mod search;
 mod training;
