@@ -37,6 +37,7 @@ pub mod format;
 mod info;
 mod kernels;
 mod parts;
+pub mod slots;
 pub mod spec;
 
 pub use aligned::Aligned;

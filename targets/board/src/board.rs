@@ -46,6 +46,12 @@ pub struct Board {
     /// Registers to set before the console works.
     #[serde(default)]
     pub init: Vec<Step>,
+    /// Watchdog of the chip, for programs that want it.
+    #[serde(default)]
+    pub watchdog: Option<Watchdog>,
+    /// Part of `flash` that a program can rewrite, for models that are replaced without it.
+    #[serde(default)]
+    pub slots: Option<SlotFlash>,
     /// Emulator machine that boots the image, where there is one.
     #[serde(default)]
     pub qemu: Option<Emulator>,
@@ -120,6 +126,33 @@ pub enum Step {
     Wait { wait: u32, mask: u32, value: u32 },
 }
 
+/// Register accesses that start the watchdog, and those that feed it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watchdog {
+    pub start: Vec<Step>,
+    pub feed: Vec<Step>,
+}
+
+/// Flash that the program rewrites through the controller of the chip.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotFlash {
+    pub start: u32,
+    pub len: u32,
+    /// Bytes that are erased together.
+    pub page: u32,
+    pub controller: Controller,
+}
+
+/// Flash controllers that the firmware has a driver for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Controller {
+    /// NVMC of nRF51 and nRF52.
+    Nvmc,
+}
+
 /// Emulator machine; the program is the core file's.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +162,9 @@ pub struct Emulator {
     /// Serial port of the machine that is the console.
     #[serde(default)]
     pub serial: u32,
+    /// Further arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
 }
 
 impl Board {
@@ -186,6 +222,17 @@ impl Board {
                 return Err(format!("{name} and {other} overlap"));
             }
         }
+        if let Some(slots) = &self.slots {
+            let end = u64::from(slots.start) + u64::from(slots.len);
+            let pages = slots.page.is_multiple_of(16) && slots.page > 0;
+            let whole = |n: u32| pages && n.is_multiple_of(slots.page);
+            if slots.start <= self.flash.start || end > self.flash.end() {
+                return Err("slots are not in the upper part of flash".into());
+            }
+            if !whole(slots.start) || !whole(slots.len) || slots.len < 2 * slots.page {
+                return Err("slots are not whole pages, or fewer than two".into());
+            }
+        }
         if self.ram.is_empty() {
             return Err("there is no [[ram]]".into());
         }
@@ -202,7 +249,7 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use super::Board;
+    use super::{Board, Controller, SlotFlash};
     use crate::Core;
     use std::path::Path;
 
@@ -264,6 +311,17 @@ mod tests {
         assert_eq!(
             refused(|b| b.stack_len = b.main_ram().len),
             "stack_len is not a multiple of 16 below the first RAM region"
+        );
+        assert_eq!(
+            refused(|b| {
+                b.slots = Some(SlotFlash {
+                    start: b.flash.start + 0x8_0000,
+                    len: 0x1_0010,
+                    page: 0x1000,
+                    controller: Controller::Nvmc,
+                });
+            }),
+            "slots are not whole pages, or fewer than two"
         );
         assert_eq!(refused(|b| b.ram.clear()), "there is no [[ram]]");
     }

@@ -10,7 +10,7 @@ mod board;
 mod core;
 pub mod link;
 
-pub use board::{Board, Boot, Console, Emulator, Step};
+pub use board::{Board, Boot, Console, Controller, Emulator, Ram, SlotFlash, Step, Watchdog};
 pub use core::{Core, Memory, Qemu, Timer};
 
 /// A range of addresses, in bytes.

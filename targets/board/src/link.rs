@@ -1,11 +1,14 @@
 //! Build-script side: linker script, boot sections and constants of the selected core or board.
 
-use crate::{Board, Boot, Console, Core, Region, Step};
+use crate::{Board, Boot, Console, Core, Region, SlotFlash, Step, Watchdog};
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// Environment variable that selects the core or board when firmware is built.
 pub const BOARD_VAR: &str = "ELASTIQ_BOARD";
+
+/// Environment variable that keeps the program out of the slots of the board, for programs that use them.
+pub const SLOTS_VAR: &str = "ELASTIQ_SLOTS";
 
 /// Called by the build script of a firmware package.
 ///
@@ -17,6 +20,7 @@ pub const BOARD_VAR: &str = "ELASTIQ_BOARD";
 /// One line for the build log.
 pub fn emit(manifest_dir: &Path, out_dir: &Path, target_os: &str) -> Result<(), String> {
     println!("cargo:rerun-if-env-changed={BOARD_VAR}");
+    println!("cargo:rerun-if-env-changed={SLOTS_VAR}");
     if target_os != "none" {
         return Ok(());
     }
@@ -33,7 +37,7 @@ pub fn emit(manifest_dir: &Path, out_dir: &Path, target_os: &str) -> Result<(), 
         println!("cargo:rerun-if-changed={}", path.display());
     }
     let layout = match board.is_file() {
-        true => Layout::of_board(&Board::read(&board)?),
+        true => Layout::of_board(&Board::read(&board)?, std::env::var_os(SLOTS_VAR).is_some()),
         false => Layout::of_core(&Core::read(&core)?),
     };
     write(&out_dir.join("memory.x"), &layout.memory)?;
@@ -58,7 +62,7 @@ struct Layout {
 impl Layout {
     fn of_core(core: &Core) -> Layout {
         let m = &core.memory;
-        let mut constants = setup(Console::Semihosting, &[]);
+        let mut constants = setup(Console::Semihosting, &[], None);
         for (name, doc, Region { start, len }) in [
             ("ARENA", "Working memory of the engine", m.arena),
             ("LOAD", "Job and model, written by the host", m.load),
@@ -75,17 +79,32 @@ impl Layout {
         }
     }
 
-    fn of_board(board: &Board) -> Layout {
+    fn of_board(board: &Board, keep_slots: bool) -> Layout {
+        let mut constants = setup(board.console, &board.init, board.watchdog.as_ref());
+        let mut code = board.flash;
+        if let Some(SlotFlash {
+            start, len, page, ..
+        }) = board.slots
+        {
+            let _ = writeln!(
+                constants,
+                "/// Flash for two copies of a model, as the program rewrites it.\n\
+                 pub type SlotFlash = elastiq_fw::nvmc::Nvmc<{start:#x}, {len:#x}, {page:#x}>;"
+            );
+            if keep_slots {
+                code.len = start - code.start;
+            }
+        }
         Layout {
             memory: memory_x(
-                board.flash,
+                code,
                 board.constants,
                 board.main_ram(),
                 board.stack_len,
                 board.console != Console::Semihosting,
             ),
             boot: boot_s(board.boot),
-            constants: setup(board.console, &board.init),
+            constants,
         }
     }
 }
@@ -116,8 +135,8 @@ fn memory_x(
     )
 }
 
-/// Constant `SETUP`: the registers to set, and the console.
-fn setup(console: Console, init: &[Step]) -> String {
+/// Constant `SETUP`: the registers to set, the console, the watchdog.
+fn setup(console: Console, init: &[Step], watchdog: Option<&Watchdog>) -> String {
     let console = match console {
         Console::Semihosting => "Console::Semihosting".into(),
         Console::Uart {
@@ -131,22 +150,28 @@ fn setup(console: Console, init: &[Step]) -> String {
             "Console::Uart(Uart {{ data: {data:#x}, status: {status:#x}, mask: {mask:#x}, ready: {ready:#x}, event: {event}, flush: {flush:?} }})"
         ),
     };
-    let steps: Vec<String> = init
-        .iter()
-        .map(|step| match *step {
-            Step::Write { write, value } => format!("Step::Write({write:#x}, {value:#x})"),
-            Step::Set { set, bits } => format!("Step::Set({set:#x}, {bits:#x})"),
-            Step::Clear { clear, bits } => format!("Step::Clear({clear:#x}, {bits:#x})"),
-            Step::Wait { wait, mask, value } => {
-                format!("Step::Wait({wait:#x}, {mask:#x}, {value:#x})")
-            }
-        })
-        .collect();
+    let [start, feed] = match watchdog {
+        Some(watchdog) => [steps(&watchdog.start), steps(&watchdog.feed)],
+        None => [String::new(), String::new()],
+    };
     format!(
         "#[allow(unused_imports, reason = \"what a board needs differs\")]\nuse elastiq_fw::setup::{{Console, Setup, Step, Uart}};\n\
-         /// Registers and console of the board.\npub const SETUP: Setup = Setup {{ steps: &[{}], console: {console} }};\n",
-        steps.join(", ")
+         /// Registers, console and watchdog of the board.\npub const SETUP: Setup = Setup {{ steps: &[{}], console: {console}, \
+         watchdog: &[{start}], feed: &[{feed}] }};\n",
+        steps(init)
     )
+}
+
+fn steps(steps: &[Step]) -> String {
+    let steps = steps.iter().map(|step| match *step {
+        Step::Write { write, value } => format!("Step::Write({write:#x}, {value:#x})"),
+        Step::Set { set, bits } => format!("Step::Set({set:#x}, {bits:#x})"),
+        Step::Clear { clear, bits } => format!("Step::Clear({clear:#x}, {bits:#x})"),
+        Step::Wait { wait, mask, value } => {
+            format!("Step::Wait({wait:#x}, {mask:#x}, {value:#x})")
+        }
+    });
+    steps.collect::<Vec<_>>().join(", ")
 }
 
 /// Sections `.boot.first`, before everything, and `.boot.block`, behind the vector table.

@@ -13,6 +13,8 @@ pub mod session;
 pub mod memory;
 #[cfg(target_os = "none")]
 mod never;
+#[cfg(all(target_os = "none", target_arch = "arm"))]
+pub mod nvmc;
 #[cfg(target_os = "none")]
 pub mod once;
 #[cfg(target_os = "none")]

@@ -9,6 +9,10 @@ use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 pub struct Setup {
     pub steps: &'static [Step],
     pub console: Console,
+    /// Starts the watchdog; empty where the board file has none.
+    pub watchdog: &'static [Step],
+    /// Feeds it.
+    pub feed: &'static [Step],
 }
 
 /// One register access.
@@ -54,26 +58,55 @@ fn write(register: usize, value: u32) {
     unsafe { with_exposed_provenance_mut::<u32>(register).write_volatile(value) }
 }
 
+fn run(steps: &[Step]) {
+    for step in steps {
+        match *step {
+            Step::Write(register, value) => write(register, value),
+            Step::Set(register, bits) => write(register, read(register) | bits),
+            Step::Clear(register, bits) => write(register, read(register) & !bits),
+            Step::Wait(register, mask, value) => while read(register) & mask != value {},
+        }
+    }
+}
+
 impl Setup {
     /// Set the registers, in the order of the board file.
     pub fn start(&self) {
-        for step in self.steps {
-            match *step {
-                Step::Write(register, value) => write(register, value),
-                Step::Set(register, bits) => write(register, read(register) | bits),
-                Step::Clear(register, bits) => write(register, read(register) & !bits),
-                Step::Wait(register, mask, value) => while read(register) & mask != value {},
+        run(self.steps);
+    }
+
+    /// Start the watchdog; from then on [`Setup::feed_watchdog`] has to come in time.
+    pub fn start_watchdog(&self) {
+        run(self.watchdog);
+    }
+
+    /// Feed the watchdog.
+    pub fn feed_watchdog(&self) {
+        run(self.feed);
+    }
+
+    /// Print a number.
+    pub fn print_number(&self, n: u32) {
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            if n >= unit || unit == 1 {
+                self.put(b'0' + (n / unit % 10) as u8);
             }
+            unit /= 10;
         }
     }
 
     /// Print text; returns when its last byte was taken.
     pub fn print(&self, text: &str) {
         for byte in text.bytes() {
-            match &self.console {
-                Console::Semihosting => semihosting::put(byte),
-                Console::Uart(uart) => uart.put(byte),
-            }
+            self.put(byte);
+        }
+    }
+
+    fn put(&self, byte: u8) {
+        match &self.console {
+            Console::Semihosting => semihosting::put(byte),
+            Console::Uart(uart) => uart.put(byte),
         }
     }
 

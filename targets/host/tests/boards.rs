@@ -138,7 +138,7 @@ fn every_board_gets_an_image_that_starts() {
         assert_eq!(at, target.board.flashed_at(), "{name}");
         check_start(&target, &bytes);
         if target.board.qemu.is_some() {
-            let text = boot(&target, &dir.path().join("image"), 1, PATIENCE);
+            let text = boot(&target, &[&dir.path().join("image")], 1, PATIENCE);
             let text = text.unwrap_or_else(|e| panic!("{e:?}"));
             assert_eq!(text, "self-test passed\n", "{name}");
             booted.push(name.clone());
@@ -200,7 +200,7 @@ fn formats_agree_and_damage_is_noticed() {
             == 1
     );
     std::fs::write(dir.path().join("bad.hex"), lines.join("\n") + "\n").unwrap();
-    let text = boot(&target, &dir.path().join("bad.hex"), 1, PATIENCE).unwrap();
+    let text = boot(&target, &[&dir.path().join("bad.hex")], 1, PATIENCE).unwrap();
     assert_eq!(text, "model refused\n");
 
     // The reset vector leads to the end of flash: a fault is said, not a silent hang.
@@ -214,7 +214,7 @@ fn formats_agree_and_damage_is_noticed() {
     });
     let lines: Vec<String> = lost.collect();
     std::fs::write(dir.path().join("bad.hex"), lines.join("\n") + "\n").unwrap();
-    let text = boot(&target, &dir.path().join("bad.hex"), 1, PATIENCE).unwrap();
+    let text = boot(&target, &[&dir.path().join("bad.hex")], 1, PATIENCE).unwrap();
     assert_eq!(text, "the program took a fault\n");
 }
 

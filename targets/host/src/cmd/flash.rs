@@ -176,7 +176,7 @@ fn emulated(target: &Target, image: &Image, say: &mut dyn FnMut(&str)) -> Outcom
     let dir = tempfile::tempdir().map_err(Failure::input)?;
     let file = dir.path().join("image.hex");
     std::fs::write(&file, image.hex()).map_err(|e| Failure::at(&file, io_text(&e)))?;
-    qemu::boot(target, &file, 1, EMULATED)
+    qemu::boot(target, &[&file], 1, EMULATED)
 }
 
 fn encoded(

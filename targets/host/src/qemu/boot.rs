@@ -9,14 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// Put the Intel HEX file `image` into the flash of the emulated board, reset it, and give the first `lines` lines that
-/// it prints on its console.
+/// Put Intel HEX files into the flash of the emulated board, reset it, and give the first `lines` lines that it prints
+/// on its console.
 ///
-/// Nothing but the addresses in the file says where the bytes go; the core starts as on the board.
+/// Nothing but the addresses in the files says where the bytes go; the core starts as on the board. A board that resets
+/// itself ends the emulator.
 ///
 /// # Errors
 /// A board without an emulator, one that ends or prints nothing in time.
-pub fn boot(target: &Target, image: &Path, lines: usize, timeout: Duration) -> Outcome<String> {
+pub fn boot(target: &Target, images: &[&Path], lines: usize, timeout: Duration) -> Outcome<String> {
     let name = &target.board.name;
     let program = &target.core.qemu.program;
     let Some(machine) = &target.board.qemu else {
@@ -28,8 +29,12 @@ pub fn boot(target: &Target, image: &Path, lines: usize, timeout: Duration) -> O
     for _ in 0..machine.serial {
         qemu.args(["-serial", "null"]);
     }
-    qemu.args(["-serial", "stdio", "-device"])
-        .arg(format!("loader,file={}", image.display()));
+    qemu.args(["-serial", "stdio", "-no-reboot"])
+        .args(&machine.args);
+    for image in images {
+        qemu.arg("-device")
+            .arg(format!("loader,file={}", image.display()));
+    }
     let child = qemu
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -21,6 +21,8 @@ pub enum Program {
     Panics,
     /// Negative control: must not pass the symbol scan.
     Floats,
+    /// One of `examples/board`, by name.
+    Example(&'static str),
 }
 
 impl Program {
@@ -30,11 +32,16 @@ impl Program {
             Program::App => "app",
             Program::Panics => "panics",
             Program::Floats => "floats",
+            Program::Example(name) => name,
         }
     }
 
     fn feature(self) -> Option<&'static str> {
-        (self != Program::Runner).then(|| self.name())
+        match self {
+            Program::Runner => None,
+            Program::Example(_) => Some("examples"),
+            program => Some(program.name()),
+        }
     }
 }
 
