@@ -193,7 +193,7 @@ pub fn compile_deciding(
     let samples = match &opts.verify_on {
         Some(samples) => samples,
         None => {
-            subset = evenly(calib, opts.verify_samples);
+            subset = calib.evenly(opts.verify_samples);
             &subset
         }
     };
@@ -224,12 +224,6 @@ fn check(opts: &CompileOptions) -> Result<(), Error> {
         ))),
         None => Ok(()),
     }
-}
-
-/// At most `n` samples, evenly spaced; at least one.
-fn evenly(samples: &Samples, n: usize) -> Samples {
-    let (len, n) = (samples.len(), n.clamp(1, samples.len().max(1)));
-    samples.select(&(0..n).map(|i| i * len / n).collect::<Vec<_>>())
 }
 
 /// Input bytes and expected output bytes of a recorded run.

@@ -9,6 +9,7 @@ pub mod import;
 pub mod io;
 pub mod ir;
 pub mod lower;
+pub mod metrics;
 pub mod pack;
 pub mod plan;
 mod samples;

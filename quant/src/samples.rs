@@ -70,6 +70,13 @@ impl Samples {
             .map_or(0, |x| x.shape().first().copied().unwrap_or(0))
     }
 
+    /// At most `n` samples, evenly spaced; at least one where there is one.
+    #[must_use]
+    pub fn evenly(&self, n: usize) -> Samples {
+        let (len, n) = (self.len(), n.clamp(1, self.len().max(1)));
+        self.select(&(0..n).map(|i| i * len / n).collect::<Vec<_>>())
+    }
+
     /// True without any sample.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

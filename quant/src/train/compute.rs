@@ -198,6 +198,16 @@ impl<'a> Compute<'a> {
         (mean, self.accuracy(correct, all.len()))
     }
 
+    /// What [`Network::forward`] gives for every sample of `data`, `[samples, width]`.
+    pub fn outputs(&self, params: &[Tensor<1>], data: &Data) -> Vec<f32> {
+        let all: Vec<usize> = (0..data.len()).collect();
+        let run = |picks: &[usize]| {
+            let inputs = self.inputs(data, picks, None);
+            host(self.forward(params, &inputs, picks.len(), &mut NoHooks))
+        };
+        all.chunks(EVALUATION_BATCH).flat_map(run).collect()
+    }
+
     /// `correct` of `seen` samples as a share; `None` without classes.
     pub fn accuracy(&self, correct: usize, seen: usize) -> Option<f32> {
         let share = correct as f64 / seen.max(1) as f64;

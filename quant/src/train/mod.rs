@@ -29,7 +29,7 @@ pub use data::split;
 pub use device::Place;
 pub use gradients::gradients;
 pub use network::{Head, Hooks, Network, NoHooks, Param};
-pub use objective::{ClassWeights, Objective};
+pub use objective::{ClassWeights, Objective, class_of};
 pub use ops::cpu::{Kernel, apply as apply_kernel};
 pub use optimizer::{Clip, Rule};
 pub use schedule::Schedule;

@@ -13,7 +13,6 @@ use crate::pack::{Extras, pack};
 use crate::plan::{merge_in_place, plan};
 use crate::{Error, Samples};
 use elastiq::{Backend, Engine, OpSet};
-use ndarray::Axis;
 use rayon::prelude::*;
 
 /// Samples that activation ranges are taken from.
@@ -35,11 +34,8 @@ impl<'a> Scorer<'a> {
         data: &'a Data,
         objective: Objective,
     ) -> Self {
-        let n = train.len().min(CALIBRATION_SAMPLES);
-        let picks: Vec<usize> = (0..n).map(|i| i * train.len() / n).collect();
-        let inputs = train.inputs.iter().map(|x| x.select(Axis(0), &picks));
         Scorer {
-            calibration: Samples::new(inputs.collect()),
+            calibration: train.evenly(CALIBRATION_SAMPLES),
             samples,
             data,
             objective,
@@ -74,22 +70,12 @@ impl<'a> Scorer<'a> {
             graph,
             &Extras::default(),
         )?;
-        let failed =
-            |e: &dyn std::fmt::Debug| Error::input(format!("internal error: scoring: {e:?}"));
-        let engine = Engine::<{ OpSet::ALL }>::new(&bytes).map_err(|e| failed(&e))?;
-        let ports = Ports::of(engine.model())?;
-        let one = |arena: &mut Vec<u8>, i: usize| -> Result<f64, Error> {
-            let mut session = engine.start(arena).map_err(|e| failed(&e))?;
-            ports.feed(&mut session, &self.samples.file_item(graph, i))?;
-            session.finish().map_err(|e| failed(&e))?;
-            let out = ports.dequantize(0, session.output(0).unwrap_or_default())?;
-            let out: Vec<f32> = out.iter().copied().collect();
-            Ok(self.one(head, &out, &self.samples.file_item(graph, i)[0], i))
+        let outputs = outputs(&bytes, graph, self.samples)?;
+        let one = |(i, out): (usize, &Vec<f32>)| {
+            let input = &self.samples.file_item(graph, i)[0];
+            self.one(head, out, input, i)
         };
-        let arena = || vec![0; engine.model().arena_len()];
-        let scores = (0..self.samples.len()).into_par_iter().map_init(arena, one);
-        // Collected first: a sum whose order depends on the threads is not the same every time.
-        let scores = scores.collect::<Result<Vec<f64>, Error>>()?;
+        let scores: Vec<f64> = outputs.iter().enumerate().map(one).collect();
         Ok(scores.iter().sum::<f64>() / scores.len().max(1) as f64)
     }
 
@@ -106,4 +92,31 @@ impl<'a> Scorer<'a> {
         };
         f64::from(u8::from(class == self.data.labels[i]))
     }
+}
+
+/// First output of the artifact `bytes` of `graph` for every sample, as real numbers, by the engine.
+///
+/// # Errors
+/// Bytes that are no artifact of `graph`.
+pub(crate) fn outputs(
+    bytes: &[u8],
+    graph: &Graph,
+    samples: &Samples,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let failed = |e: &dyn std::fmt::Debug| Error::input(format!("internal error: running: {e:?}"));
+    let engine = Engine::<{ OpSet::ALL }>::new(bytes).map_err(|e| failed(&e))?;
+    let ports = Ports::of(engine.model())?;
+    let one = |arena: &mut Vec<u8>, i: usize| -> Result<Vec<f32>, Error> {
+        let mut session = engine.start(arena).map_err(|e| failed(&e))?;
+        ports.feed(&mut session, &samples.file_item(graph, i))?;
+        session.finish().map_err(|e| failed(&e))?;
+        let out = ports.dequantize(0, session.output(0).unwrap_or_default())?;
+        Ok(out.iter().copied().collect())
+    };
+    let arena = || vec![0; engine.model().arena_len()];
+    // Collected in the order of the samples, whatever thread had them.
+    (0..samples.len())
+        .into_par_iter()
+        .map_init(arena, one)
+        .collect()
 }

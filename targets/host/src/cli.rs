@@ -29,6 +29,7 @@ enum Command {
     Train(Box<cmd::train::TrainArgs>),
     Supernet(cmd::supernet::SupernetArgs),
     Data(cmd::data::DataArgs),
+    Prune(Box<cmd::prune::PruneArgs>),
     Repro(cmd::repro::ReproArgs),
     Report(cmd::report::ReportArgs),
     Doctor(cmd::doctor::DoctorArgs),
@@ -73,6 +74,7 @@ fn dispatch(command: &Command) -> Outcome<()> {
         Command::Train(args) => cmd::train::run(args),
         Command::Supernet(args) => cmd::supernet::run(args),
         Command::Data(args) => cmd::data::run(args),
+        Command::Prune(args) => cmd::prune::run(args),
         Command::Repro(args) => cmd::repro::run(args),
     }
 }

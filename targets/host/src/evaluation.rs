@@ -2,7 +2,8 @@
 
 use crate::data::Dataset;
 use crate::failure::{Failure, Outcome};
-use crate::score::{Confusion, OutputError, argmax, auc};
+use crate::score::{Confusion, OutputError, argmax};
+use elastiq_quant::metrics::auc;
 use serde::Serialize;
 
 /// Result of an evaluation, keys of `elastiq eval --json`.

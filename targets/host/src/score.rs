@@ -1,4 +1,4 @@
-//! Figures of merit: accuracy, confusion, area under the ROC curve, output error.
+//! Figures of merit: accuracy, confusion, output error.
 
 use serde::Serialize;
 
@@ -11,27 +11,6 @@ pub fn argmax(row: &[f32]) -> usize {
         }
     }
     best
-}
-
-/// Area under the ROC curve: the chance that a positive scores above a negative, ties count half.
-/// `None` without positives or without negatives.
-pub fn auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    let pos = positive.iter().filter(|&&p| p).count();
-    let neg = positive.len() - pos;
-    if pos == 0 || neg == 0 {
-        return None;
-    }
-    // Sum of the ranks of the positives; equal scores share their mean rank.
-    let (mut ranks, mut at) = (0.0f64, 0);
-    for group in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
-        let mean = at as f64 + (group.len() as f64 + 1.0) / 2.0;
-        ranks += mean * group.iter().filter(|&&i| positive[i]).count() as f64;
-        at += group.len();
-    }
-    let (pos, neg) = (pos as f64, neg as f64);
-    Some((ranks - pos * (pos + 1.0) / 2.0) / (pos * neg))
 }
 
 /// Counts of true class (row) against predicted class (column).
@@ -112,16 +91,6 @@ impl OutputError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn auc_counts_pairs() {
-        let positive = [true, true, false, false];
-        assert_eq!(auc(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
-        assert_eq!(auc(&[1.0, 2.0, 3.0, 4.0], &positive), Some(0.0));
-        // Pairs (3,3) tie, (3,1) right, (1,3) wrong, (1,1) tie.
-        assert_eq!(auc(&[3.0, 1.0, 3.0, 1.0], &positive), Some(0.5));
-        assert_eq!(auc(&[1.0, 2.0], &[true, true]), None);
-    }
 
     #[test]
     fn confusion_sums() {

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod flash;
 pub mod inspect;
 mod learning;
+pub mod prune;
 pub mod quickstart;
 pub mod report;
 pub mod repro;

@@ -1,6 +1,7 @@
 //! `elastiq repro`: the claims of the compression methods, run again on packaged data.
 
 mod nupes;
+mod prune;
 mod seeds;
 
 use crate::failure::{Failure, Outcome};
@@ -20,12 +21,14 @@ pub struct ReproArgs {
 #[derive(Subcommand, Debug)]
 enum Method {
     Nupes(nupes::NupesReproArgs),
+    Prune(prune::PruneReproArgs),
 }
 
 /// Runs the subcommand.
 pub fn run(args: &ReproArgs) -> Outcome<()> {
     match &args.method {
         Method::Nupes(args) => nupes::run(args),
+        Method::Prune(args) => prune::run(args),
     }
 }
 
