@@ -1,6 +1,7 @@
 //! Training on a graphics processor gives what training on the processor gives. Any Vulkan device does: on a machine without
 //! one, Mesa's lavapipe (Debian package `mesa-vulkan-drivers`).
 
+#[allow(dead_code)] // Some of it serves the tests of the processor.
 #[path = "train/common.rs"]
 mod common;
 

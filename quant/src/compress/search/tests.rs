@@ -291,9 +291,30 @@ fn an_interrupted_search_goes_on_to_the_same_answer() {
     assert_eq!(repeated.count(), 0, "evaluated twice");
 }
 
+#[test]
+fn without_generations_the_best_uniform_or_random_configuration_is_returned() {
+    let problem = Synthetic::new(6, 7, 5);
+    let budget = flash((problem.bytes(&[0; 6]) + problem.bytes(&[6; 6])) / 2);
+    for randoms in [0, 30] {
+        let still = Method::Evolve(Evolve {
+            generations: 0,
+            randoms,
+            ..Default::default()
+        });
+        let found = run(&problem, &budget, &still, 0);
+        let uniform = found.uniform.clone().expect("some fit");
+        let best = match &found.random {
+            Some((random, _)) if random.loss < uniform.loss => random,
+            _ => &uniform,
+        };
+        assert_eq!(found.best.as_ref(), Some(best));
+        assert_eq!(found.random.is_some(), randoms > 0);
+    }
+}
+
 /// A problem with choices that have no order, and a loss that is not a number for some of them.
 struct Formats {
-    genes: [Gene; 3],
+    genes: [Gene; 4],
 }
 
 impl Problem for Formats {
@@ -313,7 +334,11 @@ impl Problem for Formats {
     fn loss(&self, genome: &[u8], _: usize) -> Result<f64, Error> {
         Ok(match genome[1] {
             2 => f64::NAN,
-            format => 8.0 - f64::from(genome[0]) - f64::from(format),
+            // The last gene wants another format than the second, which belongs to its group.
+            format => {
+                let mixed = f64::from(u8::from(genome[3] != 0));
+                8.0 - f64::from(genome[0]) - f64::from(format) + mixed
+            }
         })
     }
 }
@@ -327,9 +352,19 @@ fn formats_without_an_order_are_searched_and_no_number_is_the_worst() {
         ordered,
     };
     let problem = Formats {
-        genes: [gene(7, 0, true), gene(3, 1, false), gene(2, 2, false)],
+        genes: [
+            gene(7, 0, true),
+            gene(3, 1, false),
+            gene(2, 2, false),
+            gene(2, 1, false),
+        ],
     };
-    let found = search(&problem, &flash(32), &evolve(), 0, &[], &mut |_| {
+    // Not by chance: nothing random is evaluated.
+    let method = Method::Evolve(Evolve {
+        randoms: 0,
+        ..Default::default()
+    });
+    let found = search(&problem, &flash(32), &method, 0, &[], &mut |_| {
         Control::Continue
     });
     let best = found.expect("search").best.expect("found");

@@ -119,6 +119,7 @@ fn short(v: f64) -> String {
         a if a >= 1e6 => format!("{}M", trim(format!("{:.2}", v / 1e6))),
         a if a >= 1e4 => format!("{}k", trim(format!("{:.1}", v / 1e3))),
         a if a >= 100.0 => format!("{v:.0}"),
+        a if a >= 10.0 => trim(format!("{v:.1}")),
         _ => trim(format!("{v:.4}")),
     }
 }
