@@ -12,7 +12,7 @@ use elastiq_quant::compress::search::{InstructionTable, LayerInstructions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Count the instructions of every layer at every width on an emulated core, once for all searches
+/// Count the instructions of every layer at every width on an emulated core, once for all searches; again when kernels change
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  elastiq supernet costs mnist --on m4 --calib mnist_train.npz")]
 pub struct CostsArgs {
