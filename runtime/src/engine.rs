@@ -50,6 +50,30 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
         &self.model
     }
 
+    /// Operating points of the model, at least one.
+    #[inline(always)]
+    pub fn variants(&self) -> usize {
+        match OPS & OpSet::ELASTIC {
+            0 => 1,
+            _ => self.model.variants(),
+        }
+    }
+
+    /// Name of variant `i`, as [`Model::variant_name`].
+    pub fn variant_name(&self, i: usize) -> Option<&'a str> {
+        self.model.variant_name(i)
+    }
+
+    /// Run variant `i` from the next [`Engine::start`] or [`Engine::run`] on; at first it is variant 0. Takes the same
+    /// time whatever the size of the model.
+    ///
+    /// # Errors
+    /// If there is no such variant; the chosen one stays.
+    pub fn select(&mut self, i: usize) -> Result<(), RunError> {
+        self.model = self.model.with_variant(i)?;
+        Ok(())
+    }
+
     /// Run a model with one input; `output` takes its first output (an `i32` output as little-endian bytes).
     ///
     /// The contents of `arena` do not matter before and are undefined afterwards.
@@ -136,13 +160,13 @@ impl<'a, const OPS: u32> Session<'_, 'a, OPS> {
         self.bytes_of(self.model.tensors.get(usize::from(i))?)
     }
 
-    /// Execute one operator and give its index, `None` if all are done.
+    /// Execute one operator and give its position in [`Model::steps`], `None` if all are done.
     ///
     /// # Errors
     /// None with a model from [`Model::parse`] that `OPS` was made for.
     pub fn step(&mut self) -> Result<Option<u16>, RunError> {
         let op = self.next;
-        let Some(row) = self.model.ops.get(usize::from(op)) else {
+        let Some(row) = self.model.step::<OPS>(op.into()) else {
             return Ok(None);
         };
         let step = decode::<OPS>(self.model, row).map_err(|_| RunError::Invalid { op })?;

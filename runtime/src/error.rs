@@ -61,6 +61,8 @@ pub enum LoadErrorKind {
     OpSet = 26,
     /// The model needs operators that this engine does not link.
     NotLinked = 27,
+    /// Variants of the wrong number, or that name operators or ports that they cannot have.
+    Variant = 28,
 }
 
 impl LoadErrorKind {
@@ -94,6 +96,7 @@ impl LoadErrorKind {
             Self::Utf8 => "text is not UTF-8",
             Self::OpSet => "operator set in the header is not the set used",
             Self::NotLinked => "model needs operators that this engine does not link",
+            Self::Variant => "variant is malformed or names what is not there",
         }
     }
 }
@@ -155,10 +158,17 @@ pub enum RunError {
         /// Inputs of the model.
         count: u16,
     },
+    /// There is no variant `index`.
+    NoVariant {
+        /// Index asked for.
+        index: u32,
+        /// Variants of the model.
+        count: u32,
+    },
     /// Operator `op` cannot be executed. Does not happen with a model that `Model::parse` accepted, unless the engine
     /// lacks the kernels for it: its [`crate::OpSet::PARTS`] are of another artifact, or the arena is not aligned.
     Invalid {
-        /// Index of the operator.
+        /// Its position in the order of execution.
         op: u16,
     },
 }
@@ -179,6 +189,12 @@ impl fmt::Display for RunError {
                 f,
                 "the model has {count} inputs, a single-input run was asked for"
             ),
+            Self::NoVariant { index, count } => {
+                write!(
+                    f,
+                    "the model has {count} variants, there is none with index {index}"
+                )
+            }
             Self::Invalid { op } => write!(f, "operator {op} cannot be executed"),
         }
     }

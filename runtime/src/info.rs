@@ -1,14 +1,17 @@
 //! What firmware must know about an artifact at compile time.
 
-use crate::format::{CODING_CODEBOOK, MAGIC, MAJOR, OpKind, OpRow};
+use crate::format::{CODING_CODEBOOK, CODING_NESTED, MAGIC, MAJOR, OpKind, OpRow};
 use crate::parts;
 use crate::spec::ARITH;
 
-/// Sets of operators: bit [`OpKind::bit`] of a `u32`, the weight codings beside plain 8 bits, and parts of kernels.
+/// Sets of operators: bit [`OpKind::bit`] of a `u32`, the weight codings beside plain 8 bits, variants, and parts of
+/// kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct OpSet;
 
 impl OpSet {
+    /// Several operating points, and weights that are the upper bits of 8-bit codes, which they share.
+    pub const ELASTIC: u32 = 1 << 29;
     /// Weights of 2 to 7 bits.
     pub const LOW_BITS: u32 = 1 << 30;
     /// Weights by codebook.
@@ -49,7 +52,7 @@ impl OpSet {
 
     /// Everything in the runtime.
     pub const ALL: u32 = {
-        let mut set = Self::LOW_BITS | Self::CODEBOOK | Self::PARTS;
+        let mut set = Self::ELASTIC | Self::LOW_BITS | Self::CODEBOOK | Self::PARTS;
         let mut rest: &[OpKind] = &OpKind::ALL;
         while let [kind, tail @ ..] = rest {
             set |= kind.bit();
@@ -69,6 +72,7 @@ impl OpSet {
         let kind = OpKind::from_u8(row.kind).map_or(0, OpKind::bit);
         kind | match (row.coding, row.bits) {
             (CODING_CODEBOOK, _) => Self::CODEBOOK,
+            (CODING_NESTED, _) => Self::ELASTIC,
             (_, 1..=7) => Self::LOW_BITS,
             _ => 0,
         }
@@ -85,7 +89,7 @@ impl OpSet {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// Operators, weight codings and parts of kernels used, the parameter of [`crate::Engine`].
+    /// Operators, weight codings, variants and parts of kernels used, the parameter of [`crate::Engine`].
     pub ops: u32,
     /// Bytes of arena that a run needs.
     pub arena_len: usize,
@@ -179,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn all_is_fourteen_operators_two_codings_and_parts() {
-        assert_eq!(OpSet::ALL & !OpSet::PARTS, ((1 << 14) - 1) | (3 << 30));
+    fn all_is_every_bit() {
+        assert_eq!(OpSet::ALL, u32::MAX);
         assert_eq!(OpSet::PARTS.count_ones(), 15);
     }
 }

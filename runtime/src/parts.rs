@@ -1,8 +1,8 @@
 //! Parts of kernels that firmware for one artifact can leave out, found from its rows when the firmware is compiled.
 
 use crate::format::{
-    CODING_CODEBOOK, FLAG_ZEROS, Header, ORDER_PAIRS, OpKind, OpRow, PAIRS_MOST, SectionKind,
-    SectionRow, TensorRow,
+    CODING_CODEBOOK, CODING_NESTED, FLAG_ZEROS, Header, ORDER_PAIRS, OpKind, OpRow, PAIRS_MOST,
+    SectionKind, SectionRow, TensorRow,
 };
 use crate::{Backend, OpSet, PLANE_CHANNELS};
 
@@ -114,6 +114,7 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
     let scratch = row.scratch.len.get() as usize & !3;
     let aligned = row.scratch.off.get().is_multiple_of(4);
     let codebook = row.coding == CODING_CODEBOOK;
+    let nested = row.coding == CODING_NESTED;
     let zeros = row.w_zero.get() != 0 || row.flags & FLAG_ZEROS != 0;
     let coded = row.bits != 8 || codebook || zeros || row.order == ORDER_PAIRS;
     let clamp = match row.lo == i8::MIN && row.hi == i8::MAX {
@@ -165,13 +166,13 @@ const fn of_row(row: &OpRow, x: [usize; 4], y: [usize; 4], backend: Backend) -> 
         }
         Some(OpKind::Dense) => {
             let positions = n.saturating_mul(ih).saturating_mul(iw);
-            let linear = row.bits == 8 && !codebook;
+            let linear = row.bits == 8 && !codebook || nested;
             let fits = aligned && scratch >= layout.dense_len(c);
             let blocks = aligned && scratch >= layout.matrix_len(c, 1);
             let pairs = row.order == ORDER_PAIRS;
             let direct = match pairs {
                 true => linear && c.is_multiple_of(2) && c <= PAIRS_MOST,
-                false => linear && positions < 4,
+                false => linear && !nested && positions < 4,
             };
             let part = match direct {
                 true if fits && pairs => OpSet::DENSE_PAIRS,
@@ -277,11 +278,15 @@ mod tests {
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_ROWS);
         dense.order = ORDER_PAIRS;
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_PAIRS);
+        (dense.coding, dense.bits) = (CODING_NESTED, 3);
+        assert_eq!(dsp(&dense, x, y), OpSet::DENSE_PAIRS);
         dense = row(OpKind::Dense, [0; 9], layout.dense_len(12) - 4);
         assert_eq!(dsp(&dense, x, y), OpSet::PORTABLE_DENSE);
         dense = row(OpKind::Dense, [0; 9], layout.matrix_len(12, 1));
         assert_eq!(dsp(&dense, [4, 1, 1, 12], y), OpSet::DENSE_BLOCKS);
         dense.bits = 3;
+        assert_eq!(dsp(&dense, x, y), OpSet::DENSE_BLOCKS | OpSet::CODED_CONV);
+        dense.coding = CODING_NESTED;
         assert_eq!(dsp(&dense, x, y), OpSet::DENSE_BLOCKS | OpSet::CODED_CONV);
     }
 

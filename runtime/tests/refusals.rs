@@ -79,6 +79,7 @@ fn headers() {
         header(b).op_set.set(OpSet::ALL & !OpSet::PARTS);
     });
     classifier(Kind::NotLinked, |b| header(b).op_set.set(1 << 14));
+    classifier(Kind::OpSet, |b| header(b).op_set.set(OpSet::ELASTIC));
 }
 
 #[test]
@@ -273,7 +274,7 @@ fn weights() {
             classifier(Kind::Param, |b| op(b, i).bits = bits);
         }
         classifier(Kind::Param, |b| op(b, i).order = 2);
-        classifier(Kind::Param, |b| op(b, i).coding = 2);
+        classifier(Kind::Param, |b| op(b, i).coding = 3);
     }
     classifier(Kind::OpKind, |b| op(b, 0).bits = 0);
     classifier(Kind::Param, |b| op(b, 1).bits = 0);
@@ -391,4 +392,143 @@ fn an_engine_refuses_operators_that_it_does_not_link() {
         error.to_string(),
         "model needs operators that this engine does not link (byte 16)"
     );
+}
+
+/// Every way in which a section of variants can lie, and the byte that is named.
+#[test]
+fn variants() {
+    let start = |b: &mut Vec<u8>| {
+        let sections = usize::from(b[7]);
+        let all = (0..sections).map(|i| *section(b, i)).collect::<Vec<_>>();
+        let row = all
+            .iter()
+            .find(|row| row.kind.get() == SectionKind::Variants as u16);
+        row.unwrap().off.get()
+    };
+    // Head of 8 bytes, three rows of 12, three lists of 3 operators.
+    let lists = 8 + 3 * 12;
+    let at = |kind: Kind, place: u32, value: u16| {
+        let mut bytes = networks::elastic();
+        let first = start(&mut bytes);
+        rows::<u8>(&mut bytes, SectionKind::Variants)[place as usize..][..2]
+            .copy_from_slice(&value.to_le_bytes());
+        seal(&mut bytes);
+        let error = Model::parse(&bytes).unwrap_err();
+        assert_eq!(error.kind, kind, "byte {place}: {value}");
+        error.offset.checked_sub(first)
+    };
+    // Counts that are not those of the section.
+    for count in [0, 1, 2, 4, 65, u16::MAX] {
+        assert_eq!(at(Kind::Variant, 0, count), Some(0));
+    }
+    for ops in [0, 2, 4, u16::MAX] {
+        assert_eq!(at(Kind::Variant, 2, ops), Some(0));
+    }
+    for (ports, row) in [(0, 2), (1, 2), (3, 2), (4, 2), (5, 0), (u16::MAX, 0)] {
+        assert_eq!(at(Kind::Variant, 4, ports), Some(8 + 12 * row));
+    }
+    // Names outside of the strings, ports outside of IO or of another direction.
+    assert_eq!(at(Kind::Variant, 8 + 12, u16::MAX), Some(8 + 12));
+    for io in [1, 3, 4, u16::MAX] {
+        assert_eq!(at(Kind::Variant, 8 + 12 + 8, io), Some(8 + 12));
+    }
+    // Operators that are not there, and rows that no variant uses.
+    for op in [7, 8, u16::MAX] {
+        assert_eq!(at(Kind::Variant, lists, op), Some(lists));
+        assert_eq!(at(Kind::Variant, lists + 12, op), Some(lists + 12));
+    }
+    assert_eq!(at(Kind::Variant, lists + 16, 0), Some(0));
+    // An order in which one operator is skipped: what it writes is read, or given out.
+    at(Kind::Lifetime, lists + 8, 2);
+    at(Kind::Lifetime, lists + 10, 1);
+}
+
+#[test]
+fn variants_are_part_of_the_operator_set() {
+    let mut bytes = networks::elastic();
+    expect(networks::elastic(), Kind::OpSet, |b| {
+        let less = header(b).op_set.get() & !OpSet::ELASTIC;
+        header(b).op_set.set(less);
+    });
+    expect(networks::classifier(), Kind::OpSet, |b| {
+        let more = header(b).op_set.get() | OpSet::ELASTIC;
+        header(b).op_set.set(more);
+    });
+    let without = |bytes: &[u8]| {
+        let error = Engine::<{ OpSet::ALL & !OpSet::ELASTIC }>::new(bytes).unwrap_err();
+        (error.kind, error.offset)
+    };
+    assert_eq!(without(&bytes), (Kind::NotLinked, 16));
+    // A header that hides them does not help: the section is found, by its row in the table.
+    header(&mut bytes).op_set.set(0);
+    seal(&mut bytes);
+    assert_eq!(without(&bytes), (Kind::NotLinked, 64 + 12 * 7));
+    // Nor does it without the section.
+    let row = section(&mut bytes, 7);
+    (row.kind, row.flags) = (99.into(), 0.into());
+    seal(&mut bytes);
+    assert_eq!(without(&bytes).0, Kind::Lifetime);
+}
+
+#[test]
+fn nested_weights() {
+    let expect = |kind, damage: fn(&mut Vec<u8>)| expect(networks::elastic(), kind, damage);
+    // Conv of the second variant has 4 bits, Dense of the third 3.
+    expect(Kind::Param, |b| op(b, 3).bits = 8);
+    expect(Kind::Param, |b| op(b, 3).bits = 1);
+    expect(Kind::Param, |b| op(b, 3).w_zero.set(1));
+    expect(Kind::Param, |b| op(b, 3).flags = FLAG_ZEROS);
+    expect(Kind::Span, |b| op(b, 3).lut.len.set(2));
+    expect(Kind::Span, |b| op(b, 3).weights.len.set(36));
+    expect(Kind::Span, |b| op(b, 6).weights.len.set(48));
+    expect(Kind::Param, |b| op(b, 6).coding = CODING_LINEAR);
+}
+
+#[test]
+fn an_engine_switches_between_variants() {
+    let bytes = networks::elastic();
+    let mut engine = Engine::<{ OpSet::ALL }>::new(&bytes).unwrap();
+    let names: Vec<_> = (0..4).map(|i| engine.variant_name(i)).collect();
+    assert_eq!(names, [Some("8"), Some("4"), Some("2"), None]);
+    let cases = |engine: &Engine<'_, { OpSet::ALL }>| {
+        let pair = |(x, y): (&[u8], &[u8])| (x.to_vec(), y.to_vec());
+        engine
+            .model()
+            .self_test_cases()
+            .map(pair)
+            .collect::<Vec<_>>()
+    };
+    let mut arena = vec![0; engine.model().arena_len()];
+    let mut outputs = vec![];
+    for i in [2, 0, 1, 0, 2, 1] {
+        engine.select(i).unwrap();
+        assert_eq!(engine.model().variant(), i);
+        for (x, want) in cases(&engine) {
+            let mut y = [0i8; 3];
+            let x: Vec<i8> = x.iter().map(|x| *x as i8).collect();
+            engine.run(&mut arena, &x, &mut y).unwrap();
+            assert_eq!(y.as_bytes(), want);
+            outputs.push(y);
+        }
+    }
+    assert!(outputs[0] != outputs[2] && outputs[2] != outputs[4] && outputs[0] != outputs[4]);
+    let error = engine.select(3).unwrap_err();
+    assert_eq!(error, elastiq::RunError::NoVariant { index: 3, count: 3 });
+    assert_eq!(
+        error.to_string(),
+        "the model has 3 variants, there is none with index 3"
+    );
+    assert_eq!(engine.model().variant(), 1, "the chosen one stays");
+    // An artifact without the section has one.
+    let bytes = networks::classifier();
+    let mut engine = Engine::<{ OpSet::ALL }>::new(&bytes).unwrap();
+    assert_eq!(
+        (
+            engine.variants(),
+            engine.variant_name(0),
+            engine.variant_name(1)
+        ),
+        (1, Some(""), None)
+    );
+    assert!(engine.select(0).is_ok() && engine.select(1).is_err());
 }

@@ -1,7 +1,7 @@
 //! What must hold between the rows of an artifact.
 
 use super::decode::{Kernel, decode};
-use super::model::{Model, Places};
+use super::model::{Model, Places, Variants};
 use super::rows::*;
 use crate::error::{LoadError, LoadErrorKind as Kind};
 use crate::info::OpSet;
@@ -10,22 +10,86 @@ use core::ops::Range;
 /// Check all rows of `model`.
 pub(crate) fn check<const OPS: u32>(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     counts(model)?;
-    for (i, row) in model.tensors.iter().enumerate() {
-        tensor(model, i, row).map_err(|kind| at(kind, places.tensors, i, size_of_val(row)))?;
+    let (mut set, mut count) = (0, 1);
+    if OPS & OpSet::ELASTIC != 0 && !model.variants.rows.is_empty() {
+        variants(model, places)?;
+        (set, count) = (OpSet::ELASTIC, model.variants());
     }
-    let mut set = 0;
-    for (i, row) in model.ops.iter().enumerate() {
-        op::<OPS>(model, i, row).map_err(|kind| at(kind, places.ops, i, size_of_val(row)))?;
-        set |= OpSet::of(row);
+    for i in 0..count {
+        set |= rows::<OPS>(&model.choose::<OPS>(i), places)?;
     }
     if set != model.header.op_set.get() {
         return Err(LoadError::at(Kind::OpSet, 16));
     }
+    self_test(&model.choose::<OPS>(0), places)
+}
+
+/// Lists and ports of all variants. Going through them, every row of OPS and IO is met, in order: so none is left that
+/// is not checked.
+fn variants(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+    let Variants {
+        rows,
+        ops,
+        io,
+        ports,
+        ..
+    } = model.variants;
+    let wrong = |at: usize| LoadError::at(Kind::Variant, places.variants + at);
+    let lists = size_of::<VariantsHead>() + size_of_val(rows);
+    let mut next = 0;
+    for (i, op) in ops.iter().enumerate() {
+        match usize::from(op.get()) {
+            op if op < next => {}
+            op if op == next => next += 1,
+            _ => return Err(wrong(lists + 2 * i)),
+        }
+    }
+    let mut io_next = 0;
+    for (i, row) in rows.iter().enumerate() {
+        let at = size_of::<VariantsHead>() + i * size_of_val(row);
+        let first = usize::from(row.io.get());
+        let end = first + usize::from(ports);
+        // The same storages, so that sizes and lifetimes are the same.
+        let storage = |row: &IoRow| (row.dir, root_of(model, row.tensor.get()));
+        let own = io.get(first..end).unwrap_or_default();
+        let same = own.len() == usize::from(ports)
+            && io.iter().zip(own).all(|(a, b)| storage(a) == storage(b));
+        if first > io_next || !same || model.text(row.name).is_none() {
+            return Err(wrong(at));
+        }
+        io_next = io_next.max(end);
+    }
+    match (next, io_next) == (model.ops.len(), io.len()) {
+        true => Ok(()),
+        false => Err(wrong(0)),
+    }
+}
+
+/// The rows that the chosen variant uses. What an artifact needs of [`OpSet`] for it.
+fn rows<const OPS: u32>(model: &Model<'_>, places: &Places) -> Result<u32, LoadError> {
+    for (i, row) in model.tensors.iter().enumerate() {
+        tensor::<OPS>(model, i, row)
+            .map_err(|kind| at(kind, places.tensors, i, size_of_val(row)))?;
+    }
+    let mut set = 0;
+    for i in 0..model.len::<OPS>() {
+        let index = model.index::<OPS>(i).unwrap_or_default();
+        let row = model
+            .ops
+            .get(index)
+            .ok_or(LoadError::at(Kind::Variant, places.variants))?;
+        op::<OPS>(model, i, row).map_err(|kind| at(kind, places.ops, index, size_of_val(row)))?;
+        set |= OpSet::of(row);
+    }
+    let first = match OPS & OpSet::ELASTIC {
+        0 => 0,
+        _ => model.variants.first_port(),
+    };
     for (i, row) in model.io.iter().enumerate() {
-        port(model, row).map_err(|kind| at(kind, places.io, i, size_of_val(row)))?;
+        port::<OPS>(model, row).map_err(|kind| at(kind, places.io, first + i, size_of_val(row)))?;
     }
     ports(model, places)?;
-    self_test(model, places)
+    Ok(set)
 }
 
 /// Check what is text.
@@ -37,10 +101,20 @@ pub(crate) fn text(model: &Model<'_>, places: &Places) -> Result<(), LoadError> 
     for (text, place) in texts {
         core::str::from_utf8(text).map_err(|_| LoadError::at(Kind::Utf8, place))?;
     }
-    for (i, row) in model.io.iter().enumerate() {
+    let io = match model.variants.rows.is_empty() {
+        true => model.io,
+        false => model.variants.io,
+    };
+    for (i, row) in io.iter().enumerate() {
         let whole = model.port(row).is_some_and(|port| port.is_text());
         if !whole {
             return Err(at(Kind::Io, places.io, i, size_of_val(row)));
+        }
+    }
+    for (i, row) in model.variants.rows.iter().enumerate() {
+        if model.variant_name(i).is_none() {
+            let first = places.variants + size_of::<VariantsHead>();
+            return Err(at(Kind::Variant, first, i, size_of_val(row)));
         }
     }
     Ok(())
@@ -94,7 +168,7 @@ fn owns_arena(row: &TensorRow) -> bool {
 }
 
 /// One tensor row on its own, against its root, and against the storages before it.
-fn tensor(model: &Model<'_>, i: usize, row: &TensorRow) -> Result<(), Kind> {
+fn tensor<const OPS: u32>(model: &Model<'_>, i: usize, row: &TensorRow) -> Result<(), Kind> {
     if row.dtype != DTYPE_I8 && row.dtype != DTYPE_I32 {
         return Err(Kind::Dtype);
     }
@@ -121,7 +195,7 @@ fn tensor(model: &Model<'_>, i: usize, row: &TensorRow) -> Result<(), Kind> {
         return Ok(());
     }
     let (first, last) = (row.first.get(), row.last.get());
-    if first > last || usize::from(last) > model.ops.len() || !born(model, i, first) {
+    if first > last || usize::from(last) > model.len::<OPS>() || !born::<OPS>(model, i, first) {
         return Err(Kind::Lifetime);
     }
     let clash = model
@@ -137,10 +211,9 @@ fn tensor(model: &Model<'_>, i: usize, row: &TensorRow) -> Result<(), Kind> {
 }
 
 /// Whether storage `i` holds something from `first` on: op `first` writes it, or it is an input.
-fn born(model: &Model<'_>, i: usize, first: u16) -> bool {
+fn born<const OPS: u32>(model: &Model<'_>, i: usize, first: u16) -> bool {
     let out = model
-        .ops
-        .get(usize::from(first))
+        .step::<OPS>(first.into())
         .and_then(|op| root_of(model, op.out.get()));
     out.map(usize::from) == Some(i) || (first == 0 && is_input(model, i))
 }
@@ -199,7 +272,7 @@ fn alive(root: &TensorRow, op: usize) -> bool {
 }
 
 /// One input or output: in the arena, alive when the caller touches it.
-fn port(model: &Model<'_>, row: &IoRow) -> Result<(), Kind> {
+fn port<const OPS: u32>(model: &Model<'_>, row: &IoRow) -> Result<(), Kind> {
     let port = model.port(row).ok_or(Kind::Io)?;
     let root = root_of(model, port.tensor).and_then(|i| model.tensors.get(usize::from(i)));
     let root = root.ok_or(Kind::Io)?;
@@ -207,7 +280,7 @@ fn port(model: &Model<'_>, row: &IoRow) -> Result<(), Kind> {
         _ if root.place != PLACE_ARENA => Err(Kind::Io),
         IO_INPUT if port.row.dtype != DTYPE_I8 => Err(Kind::Dtype),
         IO_INPUT if root.first.get() != 0 => Err(Kind::Lifetime),
-        IO_OUTPUT if usize::from(root.last.get()) != model.ops.len() => Err(Kind::Lifetime),
+        IO_OUTPUT if usize::from(root.last.get()) != model.len::<OPS>() => Err(Kind::Lifetime),
         IO_INPUT | IO_OUTPUT => Ok(()),
         _ => Err(Kind::Io),
     }
@@ -235,7 +308,8 @@ fn self_test(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     }
     let wrong = LoadError::at(Kind::SelfTest, places.self_test);
     let (count, cases) = model.self_test.split_first_chunk::<4>().ok_or(wrong)?;
-    let case = (model.ports_len(IO_INPUT)).saturating_add(model.ports_len(IO_OUTPUT));
+    let outputs = (model.ports_len(IO_OUTPUT)).saturating_mul(model.variants());
+    let case = (model.ports_len(IO_INPUT)).saturating_add(outputs);
     let count = u32::from_le_bytes(*count) as usize;
     if count.checked_mul(case) == Some(cases.len()) {
         Ok(())

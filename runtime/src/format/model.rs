@@ -3,11 +3,12 @@
 use super::check;
 use super::crc::{Crc, crc32c};
 use super::rows::*;
-use crate::error::{LoadError, LoadErrorKind as Kind};
+use crate::error::{LoadError, LoadErrorKind as Kind, RunError};
 use crate::info::OpSet;
 use crate::kernels::pieces::pieces;
 use crate::spec::ARITH;
 use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::U16;
 
 /// A checked artifact: the only way to get one is [`Model::parse`], so every index and range in it is valid.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,22 @@ pub struct Model<'a> {
     pub(crate) strings: &'a [u8],
     pub(crate) self_test: &'a [u8],
     pub(crate) meta: Option<&'a [u8]>,
+    pub(crate) variants: Variants<'a>,
+}
+
+/// Operating points, and the one that is chosen. No rows where OPS is the order of execution.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Variants<'a> {
+    pub rows: &'a [VariantRow],
+    /// The operators of all variants behind each other.
+    pub ops: &'a [U16],
+    /// Operators of a variant.
+    pub len: u16,
+    /// Rows of all variants.
+    pub io: &'a [IoRow],
+    /// How many of them each variant has.
+    pub ports: u16,
+    pub chosen: u16,
 }
 
 /// A named input or output of the network.
@@ -79,6 +96,14 @@ impl<'a> Iterator for Ports<'a> {
     }
 }
 
+impl Variants<'_> {
+    /// Row in IO that the chosen variant starts with.
+    pub fn first_port(&self) -> usize {
+        let row = self.rows.get(usize::from(self.chosen));
+        row.map_or(0, |row| row.io.get().into())
+    }
+}
+
 /// Byte offsets of the sections whose rows an error can point at.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Places {
@@ -88,6 +113,7 @@ pub(crate) struct Places {
     pub self_test: usize,
     pub strings: usize,
     pub meta: usize,
+    pub variants: usize,
 }
 
 impl<'a> Model<'a> {
@@ -112,9 +138,9 @@ impl<'a> Model<'a> {
         if header.op_set.get() & (!OPS | OpSet::PARTS) != 0 {
             return Err(LoadError::at(Kind::NotLinked, 16));
         }
-        let (model, places) = sections(bytes, header, rows, body_off)?;
+        let (model, places) = sections::<OPS>(bytes, header, rows, body_off)?;
         check::check::<OPS>(&model, &places)?;
-        Ok((model, places))
+        Ok((model.choose::<OPS>(0), places))
     }
 
     /// First row of the artifact.
@@ -127,9 +153,105 @@ impl<'a> Model<'a> {
         self.tensors
     }
 
-    /// Operators in execution order.
+    /// Operators of all variants; the order of execution is [`Model::steps`].
     pub fn ops(&self) -> &'a [OpRow] {
         self.ops
+    }
+
+    /// Operators of the chosen variant in execution order.
+    pub fn steps(&self) -> impl Iterator<Item = &'a OpRow> + use<'a> {
+        let model = *self;
+        (0..self.len::<{ OpSet::ALL }>()).filter_map(move |i| model.operator(i))
+    }
+
+    /// Operator at `position` of [`Model::steps`].
+    pub fn operator(&self, position: usize) -> Option<&'a OpRow> {
+        self.step::<{ OpSet::ALL }>(position)
+    }
+
+    /// Operators in the order of execution.
+    #[inline(always)]
+    pub(crate) fn len<const OPS: u32>(&self) -> usize {
+        match OPS & OpSet::ELASTIC != 0 && !self.variants.rows.is_empty() {
+            true => self.variants.len.into(),
+            false => self.ops.len(),
+        }
+    }
+
+    /// Operator at `position` of the order of execution.
+    #[inline(always)]
+    pub(crate) fn step<const OPS: u32>(&self, position: usize) -> Option<&'a OpRow> {
+        self.ops.get(self.index::<OPS>(position)?)
+    }
+
+    /// Row in OPS of the operator at `position`.
+    #[inline(always)]
+    pub(crate) fn index<const OPS: u32>(&self, position: usize) -> Option<usize> {
+        let Variants {
+            rows,
+            ops,
+            len,
+            chosen,
+            ..
+        } = self.variants;
+        if OPS & OpSet::ELASTIC == 0 || rows.is_empty() {
+            return Some(position);
+        }
+        let len = usize::from(len);
+        let at = usize::from(chosen).wrapping_mul(len).wrapping_add(position);
+        let op = ops.get(at).filter(|_| position < len)?;
+        Some(op.get().into())
+    }
+
+    /// Operating points, at least one.
+    pub fn variants(&self) -> usize {
+        self.variants.rows.len().max(1)
+    }
+
+    /// Name of variant `i`; empty where the artifact has no section for variants.
+    pub fn variant_name(&self, i: usize) -> Option<&'a str> {
+        match self.variants.rows.is_empty() {
+            true => (i == 0).then_some(""),
+            false => core::str::from_utf8(self.text(self.variants.rows.get(i)?.name)?).ok(),
+        }
+    }
+
+    /// Index of the chosen variant; 0 after [`Model::parse`].
+    pub fn variant(&self) -> usize {
+        self.variants.chosen.into()
+    }
+
+    /// The same artifact with variant `i` chosen: [`Model::steps`], [`Model::inputs`], [`Model::outputs`] and
+    /// [`Model::self_test_cases`] are those of that variant.
+    ///
+    /// # Errors
+    /// If there is no such variant.
+    pub fn with_variant(self, i: usize) -> Result<Self, RunError> {
+        if i >= self.variants() {
+            return Err(RunError::NoVariant {
+                index: i as u32,
+                count: self.variants() as u32,
+            });
+        }
+        Ok(self.choose::<{ OpSet::ALL }>(i))
+    }
+
+    /// [`Model::with_variant`] for one that exists.
+    #[inline(always)]
+    pub(crate) fn choose<const OPS: u32>(mut self, i: usize) -> Self {
+        let Variants {
+            rows, io, ports, ..
+        } = self.variants;
+        if OPS & OpSet::ELASTIC != 0
+            && let Some(row) = rows.get(i)
+        {
+            let first = usize::from(row.io.get());
+            self.variants.chosen = i as u16;
+            self.io = io
+                .get(first..first.wrapping_add(ports.into()))
+                .unwrap_or_default();
+        }
+        self
     }
 
     /// Requantization rows of all operators.
@@ -181,8 +303,13 @@ impl<'a> Model<'a> {
     pub fn self_test_cases(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let (inputs, outputs) = (self.ports_len(IO_INPUT), self.ports_len(IO_OUTPUT));
         let cases = self.self_test.get(4..).unwrap_or_default();
-        pieces(cases, inputs.wrapping_add(outputs))
-            .filter_map(move |case| case.split_at_checked(inputs))
+        let (chosen, all) = (self.variant(), self.variants());
+        let len = inputs.wrapping_add(outputs.wrapping_mul(all));
+        pieces(cases, len).filter_map(move |case| {
+            let (input, all) = case.split_at_checked(inputs)?;
+            let from = outputs.wrapping_mul(chosen);
+            Some((input, all.get(from..from.wrapping_add(outputs))?))
+        })
     }
 
     fn ports(&self, dir: u8) -> Ports<'a> {
@@ -205,21 +332,26 @@ impl<'a> Model<'a> {
     pub(crate) fn port(&self, row: &IoRow) -> Option<Io<'a>> {
         port(self.tensors, self.strings, row)
     }
+
+    pub(crate) fn text(&self, span: Span) -> Option<&'a [u8]> {
+        text(self.strings, span)
+    }
+}
+
+fn text(strings: &[u8], span: Span) -> Option<&[u8]> {
+    let (off, end) = span.bounds()?;
+    strings.get(off..end)
 }
 
 #[inline(never)]
 fn port<'a>(tensors: &'a [TensorRow], strings: &'a [u8], row: &IoRow) -> Option<Io<'a>> {
     let tensor = tensors.get(usize::from(row.tensor.get()))?;
-    let text = |span: Span| {
-        let (off, end) = span.bounds()?;
-        strings.get(off..end)
-    };
     Some(Io {
         tensor: row.tensor.get(),
         row: tensor,
         len: tensor.byte_len()?,
-        name: text(row.name)?,
-        labels: text(row.labels)?,
+        name: text(strings, row.name)?,
+        labels: text(strings, row.labels)?,
     })
 }
 
@@ -279,7 +411,7 @@ fn frame(bytes: &[u8]) -> Result<(&Header, &[SectionRow], usize), LoadError> {
 }
 
 /// Resolve the section table.
-fn sections<'a>(
+fn sections<'a, const OPS: u32>(
     bytes: &'a [u8],
     header: &'a Header,
     rows: &'a [SectionRow],
@@ -296,6 +428,7 @@ fn sections<'a>(
         strings: &[],
         self_test: &[],
         meta: None,
+        variants: Variants::default(),
     };
     let mut places = Places::default();
     let mut seen = 0u16;
@@ -360,7 +493,34 @@ fn sections<'a>(
                 places.meta = place;
                 model.meta = Some(section);
             }
+            SectionKind::Variants if OPS & OpSet::ELASTIC != 0 => {
+                places.variants = place;
+                model.variants = variants(section).ok_or(LoadError::at(Kind::Variant, place))?;
+            }
+            SectionKind::Variants => return fail(Kind::NotLinked),
         }
     }
+    if OPS & OpSet::ELASTIC != 0 {
+        model.variants.io = model.io;
+    }
     Ok((model, places))
+}
+
+/// Rows and lists of VARIANTS; `None` unless the section has exactly their length.
+fn variants(section: &[u8]) -> Option<Variants<'_>> {
+    let (head, rest) = VariantsHead::ref_from_prefix(section).ok()?;
+    let (count, len) = (usize::from(head.count.get()), head.ops.get());
+    let (rows, rest) = <[VariantRow]>::ref_from_prefix_with_elems(rest, count).ok()?;
+    let ops = <[U16]>::ref_from_bytes(rest).ok()?;
+    let fits = (1..=MAX_VARIANTS).contains(&count)
+        && count.checked_mul(len.into()) == Some(ops.len())
+        && usize::from(len) <= MAX_ROWS;
+    fits.then_some(Variants {
+        rows,
+        ops,
+        len,
+        io: &[],
+        ports: head.ports.get(),
+        chosen: 0,
+    })
 }

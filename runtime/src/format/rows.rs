@@ -37,7 +37,7 @@ pub struct Header {
     pub total_len: U32,
     /// Bytes of arena that a run needs, scratch included.
     pub arena_len: U32,
-    /// Operator kinds used: bit `kind` of [`OpKind`].
+    /// What a reader must know: operator kinds, weight codings, variants; see [`crate::OpSet`].
     pub op_set: U32,
     /// CRC-32C of everything before the body, this field as zero.
     pub header_crc: U32,
@@ -66,7 +66,7 @@ const _: () = assert!(size_of::<Header>() == 64);
 pub enum SectionKind {
     /// [`TensorRow`]s.
     Tensors = 1,
-    /// [`OpRow`]s in execution order.
+    /// [`OpRow`]s, in execution order unless there are variants.
     Ops = 2,
     /// [`QuantRow`]s.
     Quant = 3,
@@ -78,10 +78,14 @@ pub enum SectionKind {
     Io = 6,
     /// UTF-8 names and labels that IO rows point into.
     Strings = 7,
-    /// `U32` case count, then per case all input bytes and all expected output bytes in IO order.
+    /// `U32` case count, then per case all input bytes and all expected output bytes in IO order, the outputs of one
+    /// variant after the other.
     SelfTest = 8,
     /// UTF-8 JSON for host tools only: names of tensors and layers, source, layout of the original inputs.
     Meta = 9,
+    /// [`VariantsHead`], [`VariantRow`]s, then the operators of each variant: `U16` indices of rows in OPS. Absent
+    /// where OPS itself is the only order of execution.
+    Variants = 10,
 }
 
 impl SectionKind {
@@ -97,6 +101,7 @@ impl SectionKind {
             7 => SectionKind::Strings,
             8 => SectionKind::SelfTest,
             9 => SectionKind::Meta,
+            10 => SectionKind::Variants,
             _ => return None,
         })
     }
@@ -131,8 +136,8 @@ pub const PLACE_CONST: u8 = 1;
 
 /// A tensor: row-major `[n, h, w, c]`, shapes of lower rank are padded with ones on the left.
 ///
-/// `first`/`last` are the first and last op index at which the storage is used; graph inputs have `first = 0`,
-/// graph outputs `last = ops`; constants ignore both. A view (`root != NONE`) has the bytes of `root` under other
+/// `first`/`last` are the first and last position in the order of execution at which the storage is used; graph inputs
+/// have `first = 0`, graph outputs `last =` number of positions; constants ignore both. A view (`root != NONE`) has the bytes of `root` under other
 /// dimensions; its own `first`/`last` are ignored.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -143,9 +148,9 @@ pub struct TensorRow {
     pub off: U32,
     /// Bits of the `f32` scale; the runtime hands it on and never computes with it.
     pub scale_bits: U32,
-    /// First op that uses the storage; it writes it, unless the tensor is a graph input.
+    /// Position of the first op that uses the storage; it writes it, unless the tensor is a graph input.
     pub first: U16,
-    /// Last op that uses the storage, or the number of ops.
+    /// Position of the last op that uses the storage, or the number of positions.
     pub last: U16,
     /// Tensor that owns the bytes of this view, or [`NONE`].
     pub root: U16,
@@ -312,6 +317,9 @@ impl OpKind {
 pub const CODING_LINEAR: u8 = 0;
 /// Weight coding: a code of `bits` bits is an index into the 2^bits `i16` of the op's lut; no zero point.
 pub const CODING_CODEBOOK: u8 = 1;
+/// Weight coding: stored as [`CODING_LINEAR`] with 8 bits, of which a weight has the upper `bits`, 2 to 7, and the
+/// middle of what is below: `(code & !0 << (8 - bits)) | 1 << (7 - bits)`. Several widths share the same bytes.
+pub const CODING_NESTED: u8 = 2;
 
 /// Weight order: rows as in the table of [`OpKind`], each a string of codes from its least significant bit on,
 /// padded with zeros to whole bytes.
@@ -338,7 +346,7 @@ pub struct OpRow {
     pub kind: u8,
     /// [`FLAG_SELECT_LAST`], [`FLAG_FILL`], [`FLAG_ZEROS`].
     pub flags: u8,
-    /// Weight coding, [`CODING_LINEAR`] or [`CODING_CODEBOOK`].
+    /// Weight coding, [`CODING_LINEAR`], [`CODING_CODEBOOK`] or [`CODING_NESTED`].
     pub coding: u8,
     /// Accumulator shift `l` of [`crate::spec::scale`].
     pub shift: i8,
@@ -354,7 +362,7 @@ pub struct OpRow {
     pub hi: i8,
     /// Weight zero point of all channels, a code of the weights' width; 0 for symmetric weights.
     pub w_zero: I16,
-    /// Bits of a weight code, 2 to 8; 0 without weights.
+    /// Bits of a weight code that count, 2 to 8; 0 without weights.
     pub bits: u8,
     /// [`ORDER_ROWS`] or [`ORDER_PAIRS`].
     pub order: u8,
@@ -393,3 +401,35 @@ pub struct IoRow {
     pub labels: Span,
 }
 const _: () = assert!(size_of::<IoRow>() == 20);
+
+/// Most variants of an artifact; bounds the time of the reader.
+pub const MAX_VARIANTS: usize = 64;
+
+/// Start of VARIANTS.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct VariantsHead {
+    /// Variants, 1 to [`MAX_VARIANTS`].
+    pub count: U16,
+    /// Operators of each variant.
+    pub ops: U16,
+    /// Rows in IO of each variant.
+    pub ports: U16,
+    /// Zero.
+    pub pad: U16,
+}
+const _: () = assert!(size_of::<VariantsHead>() == 8);
+
+/// An operating point: one order of execution over the rows of the artifact. The ports of all variants lie in the
+/// same storages of the arena; scale and zero point may differ.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct VariantRow {
+    /// Name, bytes in STRINGS.
+    pub name: Span,
+    /// Its first row in IO.
+    pub io: U16,
+    /// Zero.
+    pub pad: U16,
+}
+const _: () = assert!(size_of::<VariantRow>() == 12);

@@ -409,6 +409,7 @@ mod tests {
                     bytes: &w,
                     len: c,
                     bits: 8,
+                    mask: 0xff,
                     order: Order::Rows,
                     values: Values::Linear(draw(2) as i16),
                 },

@@ -42,8 +42,19 @@ pub(crate) struct Weights<'a> {
     pub len: usize,
     /// Bits of a code.
     pub bits: u8,
+    /// Those that count. Not all of them in [`crate::format::CODING_NESTED`], where the middle of the values that
+    /// the others tell apart is a zero point.
+    pub mask: u8,
     pub order: Order,
     pub values: Values<'a>,
+}
+
+/// Weights `(code & mask) - zero`.
+#[derive(Clone, Copy)]
+pub(crate) struct Nested<'a> {
+    pub bytes: &'a [i8],
+    pub mask: u8,
+    pub zero: i16,
 }
 
 impl<'a> Weights<'a> {
@@ -54,6 +65,24 @@ impl<'a> Weights<'a> {
             (8, Order::Rows, Values::Linear(0)) => Some(self.bytes),
             _ => None,
         }
+    }
+
+    /// Whether the lower bits of the codes do not count.
+    #[inline(always)]
+    pub fn is_nested(&self) -> bool {
+        self.mask != 0xff
+    }
+
+    /// Codes row by row whose lower bits do not count, `None` for all other weights.
+    #[inline(always)]
+    #[allow(dead_code, reason = "backends without it decode")]
+    pub fn nested<const OPS: u32>(&self) -> Option<Nested<'a>> {
+        let is = OPS & OpSet::ELASTIC != 0 && self.is_nested() && self.order == Order::Rows;
+        is.then_some(Nested {
+            bytes: self.bytes,
+            mask: self.mask,
+            zero: self.zero(0),
+        })
     }
 
     /// Bytes of a row in [`Order::Rows`].
@@ -77,13 +106,13 @@ impl<'a> Weights<'a> {
                 .wrapping_mul(self.len)
                 .wrapping_add(i * 2 + (row & 1));
             let flip = if row & 1 == 0 { 0x80 } else { 0 };
-            return self.bytes.get(at).map_or(0, |b| *b as u8 ^ flip);
+            return self.bytes.get(at).map_or(0, |b| *b as u8 ^ flip) & self.mask;
         }
         let bytes = self.row(row);
         let bit = i.wrapping_mul(usize::from(self.bits));
         let byte = |at: usize| bytes.get(at).map_or(0, |b| u16::from(*b as u8));
         let window = byte(bit >> 3) | byte((bit >> 3).wrapping_add(1)) << 8;
-        (window >> (bit & 7)) as u8 & mask(self.bits)
+        (window >> (bit & 7)) as u8 & mask(self.bits) & self.mask
     }
 
     /// From code to weight, `row` and `i` for the zero point.
@@ -159,7 +188,7 @@ impl<'a> Weights<'a> {
         match self.values {
             Values::Linear(0) => true,
             Values::Codebook(_) => false,
-            _ => self.bits < 8,
+            _ => self.bits < 8 || self.is_nested(),
         }
     }
 
@@ -179,6 +208,11 @@ impl<'a> Weights<'a> {
         };
         if self.order != Order::Rows {
             return self.slowly(row, 0, &mut f);
+        }
+        if OPS & OpSet::ELASTIC != 0 && self.is_nested() {
+            let mask = i16::from(self.mask as i8);
+            let value = |_, signed| (signed as i16 & mask).wrapping_sub(zero);
+            return self.eights::<8>(row, value, &mut f);
         }
         self.by_width::<OPS>(row, |_, signed| (signed as i16).wrapping_sub(zero), &mut f);
     }

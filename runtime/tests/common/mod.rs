@@ -25,6 +25,16 @@ pub struct Builder {
     pub meta: String,
     pub arena: usize,
     pub scratch: usize,
+    pub variants: Vec<Variant>,
+}
+
+/// An operating point: its name, the indices of its operators, its first row in IO and how many it has.
+#[derive(Clone)]
+pub struct Variant {
+    pub name: &'static str,
+    pub ops: Vec<u16>,
+    pub io: u16,
+    pub ports: u16,
 }
 
 pub fn span(off: usize, len: usize) -> Span {
@@ -143,22 +153,58 @@ impl Builder {
         });
     }
 
+    /// Positions and rows of operators, of all variants.
+    fn order(&self) -> Vec<(u16, u16)> {
+        let place = |(i, op): (usize, &u16)| (i as u16, *op);
+        match &self.variants[..] {
+            [] => (0..self.ops.len() as u16).map(|i| (i, i)).collect(),
+            some => {
+                let of = |v: &Variant| v.ops.iter().enumerate().map(place).collect::<Vec<_>>();
+                some.iter().flat_map(of).collect()
+            }
+        }
+    }
+
+    /// The section of the variants; empty if there are none.
+    fn section(&mut self) -> Vec<u8> {
+        let Some(first) = self.variants.first() else {
+            return vec![];
+        };
+        let head = VariantsHead {
+            count: (self.variants.len() as u16).into(),
+            ops: (first.ops.len() as u16).into(),
+            ports: first.ports.into(),
+            pad: 0.into(),
+        };
+        let mut bytes = head.as_bytes().to_vec();
+        for v in &self.variants {
+            let name = span(self.strings.len(), v.name.len());
+            self.strings.push_str(v.name);
+            let row = VariantRow {
+                name,
+                io: v.io.into(),
+                pad: 0.into(),
+            };
+            bytes.extend(row.as_bytes());
+        }
+        let lists = self.variants.iter().flat_map(|v| &v.ops);
+        bytes.extend(lists.flat_map(|op| op.to_le_bytes()));
+        bytes
+    }
+
     fn lifetimes(&mut self) {
-        let end = self.ops.len() as u16;
+        let order = self.order();
+        let end = order.iter().map(|(i, _)| i + 1).max().unwrap_or(0);
         let mut uses: Vec<(u16, u16)> = Vec::new();
-        for (i, op) in self.ops.iter().enumerate() {
+        for (i, row) in order {
+            let op = &self.ops[usize::from(row)];
             let two = [OpKind::Add as u8, OpKind::Mul as u8].contains(&op.kind);
             let operands = [
                 op.in0.get(),
                 op.out.get(),
                 if two { op.in1.get() } else { NONE },
             ];
-            uses.extend(
-                operands
-                    .iter()
-                    .filter(|t| **t != NONE)
-                    .map(|t| (*t, i as u16)),
-            );
+            uses.extend(operands.iter().filter(|t| **t != NONE).map(|t| (*t, i)));
         }
         for io in &self.io {
             uses.push((io.tensor.get(), if io.dir == IO_INPUT { 0 } else { end }));
@@ -181,6 +227,7 @@ impl Builder {
 
     pub fn build(mut self) -> Vec<u8> {
         self.lifetimes();
+        let variants = self.section();
         let size = |dir| {
             let io = self.io.iter().find(|io| io.dir == dir);
             io.and_then(|io| self.tensors[usize::from(io.tensor.get())].byte_len())
@@ -191,9 +238,13 @@ impl Builder {
         header.arith = spec::ARITH;
         header.arena_len.set((self.arena + self.scratch) as u32);
         header.scratch_len.set(self.scratch as u32);
+        let several = match variants.is_empty() {
+            true => 0,
+            false => OpSet::ELASTIC,
+        };
         header
             .op_set
-            .set(self.ops.iter().fold(0, |set, op| set | OpSet::of(op)));
+            .set(self.ops.iter().fold(several, |set, op| set | OpSet::of(op)));
         header.input_len.set(size(IO_INPUT) as u32);
         header.output_len.set(size(IO_OUTPUT) as u32);
         header.tensors.set(self.tensors.len() as u16);
@@ -208,6 +259,7 @@ impl Builder {
             (SectionKind::Io, self.io.as_bytes()),
             (SectionKind::Strings, self.strings.as_bytes()),
             (SectionKind::SelfTest, &self.self_test),
+            (SectionKind::Variants, &variants),
             (SectionKind::Meta, self.meta.as_bytes()),
         ]
         .into_iter()
@@ -279,7 +331,13 @@ pub fn seal(bytes: &mut [u8]) {
 
 /// Run with two different arena contents before, which must not matter; all output bytes.
 pub fn run(bytes: &[u8], inputs: &[&[i8]]) -> Vec<u8> {
-    let engine = Engine::<{ OpSet::ALL }>::new(bytes).unwrap_or_else(|e| panic!("{e}"));
+    run_variant(bytes, 0, inputs)
+}
+
+/// [`run`] for one variant.
+pub fn run_variant(bytes: &[u8], variant: usize, inputs: &[&[i8]]) -> Vec<u8> {
+    let mut engine = Engine::<{ OpSet::ALL }>::new(bytes).unwrap_or_else(|e| panic!("{e}"));
+    engine.select(variant).unwrap();
     let [first, second] = [0x5A, 0xFF].map(|garbage| {
         let mut arena = vec![garbage; engine.model().arena_len()];
         let mut session = engine.start(&mut arena).unwrap();

@@ -3,7 +3,7 @@
 use super::cases::Codes;
 use super::cases::coding::{Channels, Coding, Values};
 use super::rng::Rng;
-use super::{Builder, run, span};
+use super::{Builder, Variant, run, run_variant, span};
 use elastiq::format::*;
 
 fn coding(bits: u8, values: Values, pairs: bool) -> Coding {
@@ -28,6 +28,90 @@ fn with_self_test(mut b: Builder, inputs: &[usize], rng: &mut Rng) -> Vec<u8> {
     }
     b.self_test = section;
     b.build()
+}
+
+/// [`with_self_test`] for a network with one input.
+fn with_self_tests(mut b: Builder, input: usize, rng: &mut Rng) -> Vec<u8> {
+    let plain = b.clone().build();
+    let mut section = 2u32.to_le_bytes().to_vec();
+    for _ in 0..2 {
+        let x = rng.codes(input);
+        section.extend(x.iter().map(|code| *code as u8));
+        for variant in 0..b.variants.len() {
+            section.extend(run_variant(&plain, variant, &[&x]));
+        }
+    }
+    b.self_test = section;
+    b.build()
+}
+
+/// Three operating points: Conv with 8, 4 and 2 of the bits of the same weights, MaxPool of all, Dense in pairs with 8,
+/// 8 and 3 bits. The last variant has scales of its own.
+pub fn elastic() -> Vec<u8> {
+    let (mut rng, mut b) = (Rng(3), Builder::default());
+    let x = b.tensor([1, 5, 5, 2], -7);
+    let conv = b.tensor([1, 5, 5, 4], 3);
+    let pooled = b.tensor([1, 2, 2, 4], 3);
+    let flat = b.view(pooled, [1, 1, 1, 16], 3);
+    let logits = b.tensor([1, 1, 1, 3], 0);
+    let [conv3, pooled3, flat3, logits3] = [
+        (conv, [1, 5, 5, 4]),
+        (pooled, [1, 2, 2, 4]),
+        (pooled, [1, 1, 1, 16]),
+        (logits, [1, 1, 1, 3]),
+    ]
+    .map(|(root, dims)| b.view(root, dims, -2));
+    let codes = rng.codes(4 * 18);
+    let filters = b.weights(&codes);
+    let codes = rng.codes(4 * 16);
+    let matrix = b.weights(&codes);
+    let window = [3, 3, 1, 1, 1, 1, 1, 1, 1];
+    for (y, bits) in [(conv, 8), (conv, 4), (conv3, 2)] {
+        let q = b.quant(&rng.quant(4));
+        b.op(OpKind::Conv, x, y, &window, |op| {
+            (op.weights, op.quant, op.bits) = (filters, q, bits);
+            op.coding = if bits < 8 {
+                CODING_NESTED
+            } else {
+                CODING_LINEAR
+            };
+            op.scratch = span(240, 208);
+        });
+    }
+    for (x, y) in [(conv, pooled), (conv3, pooled3)] {
+        b.op(OpKind::MaxPool, x, y, &[2, 2, 2, 2, 1, 1, 0, 0], |_| {});
+    }
+    for (x, y, bits) in [(flat, logits, 8), (flat3, logits3, 3)] {
+        let q = b.quant(&rng.quant(3));
+        b.op(OpKind::Dense, x, y, &[], |op| {
+            (op.weights, op.quant, op.bits) = (matrix, q, bits);
+            op.coding = if bits < 8 {
+                CODING_NESTED
+            } else {
+                CODING_LINEAR
+            };
+            op.order = ORDER_PAIRS;
+        });
+    }
+    // Rows in the order in which the variants come to them.
+    b.ops = [0, 3, 5, 1, 2, 4, 6].map(|i: usize| b.ops[i]).to_vec();
+    b.input(x, "image");
+    b.output(logits, "logits", "left\nright\nnone");
+    b.input(x, "image");
+    b.output(logits3, "logits", "left\nright\nnone");
+    let variant = |name, ops: [u16; 3], io| Variant {
+        name,
+        ops: ops.to_vec(),
+        io,
+        ports: 2,
+    };
+    b.variants = vec![
+        variant("8", [0, 1, 2], 0),
+        variant("4", [3, 1, 2], 0),
+        variant("2", [4, 5, 6], 2),
+    ];
+    b.scratch = 448usize.saturating_sub(b.arena);
+    with_self_tests(b, 50, &mut rng)
 }
 
 /// Conv (4 bits, zero points per channel), Depthwise (3-bit codebook), Add in place, MaxPool, AvgPool, Dense on a view (pairs of rows), Softmax in

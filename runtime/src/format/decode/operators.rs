@@ -112,10 +112,12 @@ impl<'m, 'a> At<'m, 'a> {
         if !(2..=8).contains(&row.bits) {
             return Err(Kind::Param);
         }
-        let row_bits = len.checked_mul(usize::from(row.bits)).ok_or(Kind::Span)?;
+        let nested = row.coding == CODING_NESTED;
+        let bits = if nested { 8 } else { row.bits };
+        let row_bits = len.checked_mul(usize::from(bits)).ok_or(Kind::Span)?;
         let (rows_stored, order) = match row.order {
             ORDER_ROWS => (rows, Order::Rows),
-            ORDER_PAIRS if row.bits == 8 && channels == Channels::Rows => {
+            ORDER_PAIRS if bits == 8 && channels == Channels::Rows => {
                 (rows.wrapping_add(rows & 1), Order::Pairs)
             }
             _ => return Err(Kind::Param),
@@ -143,12 +145,19 @@ impl<'m, 'a> At<'m, 'a> {
                 }
                 Values::Codebook(table)
             }
+            (CODING_NESTED, false) if row.bits < 8 && row.w_zero.get() == 0 && table.is_empty() => {
+                Values::Linear(-0x80i16.wrapping_shr(row.bits.into()))
+            }
             _ => return Err(Kind::Param),
         };
         Ok(Weights {
             bytes: self.model.weights.get(off..end).ok_or(Kind::Span)?,
             len,
-            bits: row.bits,
+            bits,
+            mask: match nested {
+                true => 0xffu8.wrapping_shl(8u32.wrapping_sub(row.bits.into())),
+                false => 0xff,
+            },
             order,
             values,
         })

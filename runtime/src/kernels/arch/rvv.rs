@@ -90,7 +90,9 @@ pub(crate) fn dense<const OPS: u32>(
     y: &mut [i8],
     _scratch: &mut [u32],
 ) -> bool {
-    backend == Backend::Rvv && is_usable(&dense.weights, dense.quant) && dense::run(dense, x, y)
+    backend == Backend::Rvv
+        && is_usable(&dense.weights, dense.quant)
+        && dense::run::<OPS>(dense, x, y)
 }
 
 /// Whether vector loads can read what they are to read: elements at multiples of their size, a whole codebook.

@@ -15,6 +15,8 @@ pub enum Values {
     /// One zero point per output channel.
     Zeros,
     Codebook,
+    /// The upper bits of 8-bit codes; as [`Values::Symmetric`] where those are all.
+    Nested,
 }
 
 /// Which axis of a weight matrix is the output channel.
@@ -58,14 +60,16 @@ impl Coding {
         channels: Channels,
     ) -> Coded {
         let [rows, len] = shape;
-        let half = 1i16 << (self.bits - 1);
+        let nested = self.values == Values::Nested && self.bits < 8;
+        let stored = if nested { 8 } else { self.bits };
+        let half = 1i16 << (stored - 1);
         let codes: Vec<i16> = (0..rows * len)
             .map(|_| self.codes.next(rng, half))
             .collect();
         let zero = |rng: &mut Rng| self.codes.next(rng, half);
         let (mut w_zero, mut zeros, mut book) = (0, vec![], vec![]);
         match self.values {
-            Values::Symmetric => {}
+            Values::Symmetric | Values::Nested => {}
             Values::Zero => w_zero = zero(rng),
             Values::Zeros => {
                 let n = if channels == Channels::Rows {
@@ -91,16 +95,21 @@ impl Coding {
         let value = |(i, code): (usize, &i16)| -> i64 {
             match self.values {
                 Values::Codebook => book[(code & (2 * half - 1)) as usize].into(),
+                // The middle of the codes with the same upper bits, rounded up.
+                Values::Nested if nested => {
+                    let step = 1 << (8 - self.bits);
+                    i64::from(code.div_euclid(step) * step + step / 2)
+                }
                 Values::Zeros => i64::from(*code) - i64::from(zeros[channel(i)]),
                 _ => i64::from(*code) - i64::from(w_zero),
             }
         };
         let values = codes.iter().enumerate().map(value).collect();
-        let pairs = self.pairs && self.bits == 8 && channels == Channels::Rows;
+        let pairs = self.pairs && stored == 8 && channels == Channels::Rows;
         let bytes = if pairs {
             self.paired(&codes, len, rng)
         } else {
-            self.packed(&codes, len, rng)
+            self.packed(&codes, len, stored, rng)
         };
         if self.stray {
             b.luts.push(0);
@@ -118,10 +127,10 @@ impl Coding {
             } else {
                 0
             },
-            coding: if self.values == Values::Codebook {
-                CODING_CODEBOOK
-            } else {
-                CODING_LINEAR
+            coding: match self.values {
+                Values::Codebook => CODING_CODEBOOK,
+                Values::Nested if nested => CODING_NESTED,
+                _ => CODING_LINEAR,
             },
             bits: self.bits,
             order: if pairs { ORDER_PAIRS } else { ORDER_ROWS },
@@ -131,12 +140,12 @@ impl Coding {
     }
 
     /// Rows as strings of bits, whole bytes each.
-    fn packed(&self, codes: &[i16], len: usize, rng: &mut Rng) -> Vec<i8> {
+    fn packed(&self, codes: &[i16], len: usize, width: u8, rng: &mut Rng) -> Vec<i8> {
         let mut bytes = vec![];
         for row in codes.chunks(len) {
             let mut bits: Vec<bool> = row
                 .iter()
-                .flat_map(|code| (0..self.bits).map(move |bit| code >> bit & 1 == 1))
+                .flat_map(|code| (0..width).map(move |bit| code >> bit & 1 == 1))
                 .collect();
             while !bits.len().is_multiple_of(8) {
                 bits.push(self.stray && rng.below(2) == 1);
@@ -188,6 +197,7 @@ pub fn coding() -> impl Strategy<Value = Coding> {
         1 => Just(Values::Zero),
         2 => Just(Values::Zeros),
         2 => Just(Values::Codebook),
+        2 => Just(Values::Nested),
     ];
     let bits = prop_oneof![1 => Just(8u8), 1 => Just(4u8), 2 => 2..=8u8];
     let stray = prop_oneof![3 => Just(false), 1 => Just(true)];

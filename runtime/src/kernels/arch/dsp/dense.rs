@@ -1,6 +1,6 @@
 //! Dense layers: weights from where they are, rows two and two.
 
-use super::ops::{function, high, low, requant, smlad, sxtb16, sxtb16_odd};
+use super::ops::{function, high, low, requant, smlad, sxtb16, sxtb16_odd, uxtb16};
 use super::tile;
 use crate::OpSet;
 use crate::format::{PAIRS_MOST, QuantRow};
@@ -10,7 +10,7 @@ use crate::kernels::dot::dot;
 use crate::kernels::pieces::{pieces, pieces_mut};
 use crate::kernels::weights::{Order, Values};
 use crate::kernels::window::{Axis, Window};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Steps of 4 words in a piece of a pair of rows.
 const PIECE: usize = 48;
@@ -231,12 +231,13 @@ pub(super) fn dense<const OPS: u32>(
     let positions = x.len().checked_div(k).unwrap_or(0);
     let has = |part| OPS & part != 0;
     let linear = weights.bits == 8 && !matches!(weights.values, Values::Codebook(_));
+    let nested = has(OpSet::ELASTIC) && weights.is_nested();
     let aligned = k % 2 == 0 && weights.bytes.as_ptr().addr() % 4 == 0;
     let kind = match weights.order {
         Order::Pairs if linear && aligned && k <= PAIRS_MOST && has(OpSet::DENSE_PAIRS) => {
             Kind::Pairs
         }
-        Order::Rows if linear && positions < 4 && has(OpSet::DENSE_ROWS) => Kind::Rows,
+        Order::Rows if linear && !nested && positions < 4 && has(OpSet::DENSE_ROWS) => Kind::Rows,
         _ if has(OpSet::DENSE_BLOCKS) => return as_conv::<OPS>(dense, positions, x, y, scratch),
         _ => return false,
     };
@@ -246,6 +247,7 @@ pub(super) fn dense<const OPS: u32>(
     for (x, y) in pieces(x, k).zip(pieces_mut(y, m)) {
         let total = widen(kind, x, wide);
         match kind {
+            Kind::Pairs if nested => nested_pairs(dense, wide, total, y),
             Kind::Pairs if has(OpSet::DENSE_PAIRS) => pairs(dense, wide, total, y),
             Kind::Rows if has(OpSet::DENSE_ROWS) => rows(dense, x, wide, total, y),
             _ => {}
@@ -343,6 +345,49 @@ fn pairs(dense: &Dense, wide: &[u32], total: i32, y: &mut [i8]) {
             [*y, _] = codes;
         }
         row = end;
+    }
+}
+
+/// [`pairs`] for codes whose lower bits do not count.
+#[inline(never)]
+fn nested_pairs(dense: &Dense, wide: &[u32], total: i32, y: &mut [i8]) {
+    let weights = &dense.weights;
+    let Ok(mut rest) = <[u32]>::ref_from_bytes(weights.bytes.as_bytes()) else {
+        return;
+    };
+    let mask = u32::from_ne_bytes([weights.mask; 4]);
+    let add = |sum: u32, offset: i32| {
+        let zero = i32::from(weights.zero(0)).wrapping_add(offset);
+        (sum as i32).wrapping_sub(zero.wrapping_mul(total))
+    };
+    for (y, quant) in y.chunks_mut(2).zip(dense.quant.chunks(2)) {
+        let Some((pair, tail)) = rest.split_at_checked(dense.k / 2) else {
+            return;
+        };
+        rest = tail;
+        let (mut even, mut odd) = (0u32, 0u32);
+        for (w, x) in pair.chunks(4 * PIECE).zip(wide.chunks(4 * PIECE)) {
+            // The even row, and 256 times the odd row plus the even row.
+            let (mut low, mut both) = (0, 0);
+            let mut step = |w: u32, x: u32| {
+                let w = w & mask;
+                both = smlad(both, w, x);
+                low = smlad(low, uxtb16(w), x);
+            };
+            let ((w, w_rest), (x, x_rest)) = (w.as_chunks::<4>(), x.as_chunks::<4>());
+            for ([w0, w1, w2, w3], [x0, x1, x2, x3]) in w.iter().zip(x) {
+                step(*w0, *x0);
+                step(*w1, *x1);
+                step(*w2, *x2);
+                step(*w3, *x3);
+            }
+            w_rest.iter().zip(x_rest).for_each(|(w, x)| step(*w, *x));
+            even = even.wrapping_add(low);
+            odd = odd.wrapping_add((both.wrapping_sub(low) as i32 >> 8) as u32);
+        }
+        for ((y, q), sum) in y.iter_mut().zip(quant).zip([add(even, 128), add(odd, 0)]) {
+            *y = requant(&dense.rq, q.bias.get().wrapping_add(sum), q.mult.get());
+        }
     }
 }
 

@@ -54,6 +54,10 @@ instruction! {
     sxtb16(x) = "sxtb16 {out}, {x}"
 }
 instruction! {
+    /// Bytes 0 and 2, zero-extended.
+    uxtb16(x) = "uxtb16 {out}, {x}"
+}
+instruction! {
     /// Bytes 1 and 3, sign-extended.
     sxtb16_odd(x) = "sxtb16 {out}, {x}, ror #8"
 }

@@ -34,6 +34,11 @@ pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) 
     let (Some(codes), true) = (codes, fits) else {
         return slowly(weights, row, to);
     };
+    // Bits that do not count.
+    let below = match OPS & OpSet::ELASTIC {
+        0 => 0,
+        _ => weights.mask.trailing_zeros() as usize,
+    };
     let mut tables = [[0u16; GROUP]; 3];
     let [first, last, left] = &mut tables;
     let lanes = first.iter_mut().zip(last).zip(left);
@@ -67,7 +72,7 @@ pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) 
                 bits = in(reg) bits,
                 // A register that narrowing stores take.
                 inout("r0") to.as_mut_ptr() => _,
-                down = in(reg) bits.wrapping_sub(16),
+                down = in(reg) bits.wrapping_sub(below).wrapping_sub(16),
                 $($operand)*
                 out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d8") _,
                 out("d9") _, out("d10") _, out("d11") _, out("d12") _, out("d13") _,
@@ -79,6 +84,11 @@ pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) 
     // holds `k` weights, at an even address if they have 16 bits; a codebook has an entry for every code.
     unsafe {
         match (book, narrow) {
+            (None, true) if below > 0 => decode!(
+                "vshl.s16 q0, {down}", "vshl.s16 q0, {up}", "vsub.i16 q0, q0, {zero}"; "vstrb.16 q0, [r0], #8";
+                zero = in(reg) i32::from(zero),
+                up = in(reg) below,
+            ),
             (None, true) => decode!(
                 "vshl.s16 q0, {down}", "vsub.i16 q0, q0, {zero}"; "vstrb.16 q0, [r0], #8";
                 zero = in(reg) i32::from(zero),

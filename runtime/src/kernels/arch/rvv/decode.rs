@@ -68,6 +68,8 @@ pub(super) use {codes, positions};
 pub(super) struct Row<'w> {
     pub bytes: &'w [i8],
     pub bits: usize,
+    /// Those that count, of codes with 8 bits.
+    pub mask: u8,
     /// Subtracted from every code where there is no codebook.
     pub zero: i16,
     /// Address of `1 << bits` entries, null if there are none.
@@ -90,6 +92,7 @@ impl<'w> Row<'w> {
         Some(Row {
             bytes: bytes.get(..n.checked_mul(bits)?.div_ceil(8))?,
             bits,
+            mask: weights.mask,
             zero,
             book,
         })
@@ -107,6 +110,7 @@ impl<'w> Row<'w> {
                     "2: vsetvli {n}, {left}, e16, m8, ta, ma",
                     "vle8.v v4, ({src})",
                     "vsext.vf2 v8, v4",
+                    "vand.vx v8, v8, {mask}",
                     "vsub.vx v8, v8, {zero}",
                     "vsse16.v v8, ({to}), {stride}",
                     "mul {t}, {n}, {stride}",
@@ -119,6 +123,7 @@ impl<'w> Row<'w> {
                     to = inout(reg) to => _,
                     stride = in(reg) stride,
                     zero = in(reg) i32::from(self.zero),
+                    mask = in(reg) i32::from(self.mask as i8),
                     n = out(reg) _,
                     t = out(reg) _,
                 );

@@ -4,17 +4,18 @@ use super::decode::{Row, codes, positions};
 use crate::format::QuantRow;
 use crate::kernels::Requant;
 use crate::kernels::dense::Dense;
+use crate::kernels::dot::sum;
 use crate::kernels::pieces::{pieces, pieces_mut};
 
 /// Accumulators requantized together.
 const BATCH: usize = 32;
 
-pub(super) fn run(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
+pub(super) fn run<'w, const OPS: u32>(dense: &Dense<'w>, x: &[i8], y: &mut [i8]) -> bool {
     let k = dense.k;
     if k == 0 {
         return false;
     }
-    let plain = dense.weights.plain();
+    let (plain, nested) = (dense.weights.plain(), dense.weights.nested::<OPS>());
     for (x, y) in pieces(x, k).zip(pieces_mut(y, dense.quant.len())) {
         for (i, (y, quant)) in y
             .chunks_mut(BATCH)
@@ -23,14 +24,16 @@ pub(super) fn run(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
         {
             let first = i.wrapping_mul(BATCH);
             let mut sums = [0; BATCH];
-            match plain {
-                Some(w) => plain_rows(
-                    x,
-                    w.get(first.wrapping_mul(k)..).unwrap_or_default(),
-                    &mut sums,
-                    y.len(),
-                ),
-                None => {
+            let from = |w: &'w [i8]| w.get(first.wrapping_mul(k)..).unwrap_or_default();
+            match (plain, nested) {
+                (Some(w), _) => plain_rows(x, from(w), &mut sums, y.len()),
+                (_, Some(w)) => {
+                    masked_rows(x, from(w.bytes), &mut sums, y.len(), w.mask);
+                    let zeros = i32::from(w.zero).wrapping_mul(sum(x));
+                    sums.iter_mut()
+                        .for_each(|sum| *sum = sum.wrapping_sub(zeros));
+                }
+                _ => {
                     for (j, sum) in sums.iter_mut().take(y.len()).enumerate() {
                         if let Some(row) = Row::new(&dense.weights, first.wrapping_add(j), 0, k) {
                             *sum = coded_row(x, &row);
@@ -44,59 +47,76 @@ pub(super) fn run(dense: &Dense, x: &[i8], y: &mut [i8]) -> bool {
     true
 }
 
-/// `sums[r] = Σ_i w[r, i] · x[i]` for the first `n` rows of `w`, two at a time.
-#[inline(always)]
-fn plain_rows(x: &[i8], w: &[i8], sums: &mut [i32; BATCH], n: usize) {
-    let k = x.len();
-    if k == 0 || n == 0 || n > BATCH || w.len() < n.wrapping_mul(k) {
-        return;
-    }
-    // SAFETY: reads `k` > 0 codes of `x` and `n` > 0 rows of as many codes, the last one twice where `n` is odd. Writes
-    // `n` sums, rounded up to an even number, at most `BATCH`, which is even.
-    unsafe {
-        vector!(
-            "2: mv {xs}, {x}",
-            "mv {left}, {k}",
-            "add {b}, {a}, {k}",
-            "addi {n}, {n}, -2",
-            "bgez {n}, 3f",
-            "mv {b}, {a}",
-            "3: vsetivli zero, 1, e32, m1, ta, ma",
-            "vmv.s.x v24, zero",
-            "vmv.s.x v25, zero",
-            "4: vsetvli {t}, {left}, e8, m4, ta, ma",
-            "vle8.v v0, ({xs})",
-            "add {xs}, {xs}, {t}",
-            "vle8.v v4, ({a})",
-            "add {a}, {a}, {t}",
-            "vwmul.vv v8, v0, v4",
-            "vle8.v v4, ({b})",
-            "add {b}, {b}, {t}",
-            "vwmul.vv v16, v0, v4",
-            "vsetvli zero, zero, e16, m8, ta, ma",
-            "vwredsum.vs v24, v8, v24",
-            "sub {left}, {left}, {t}",
-            "vwredsum.vs v25, v16, v25",
-            "bnez {left}, 4b",
-            "vsetivli zero, 1, e32, m1, ta, ma",
-            "vse32.v v24, ({sums})",
-            "addi {sums}, {sums}, 4",
-            "vse32.v v25, ({sums})",
-            "addi {sums}, {sums}, 4",
-            "mv {a}, {b}",
-            "bgtz {n}, 2b",
-            n = inout(reg) n => _,
-            k = in(reg) k,
-            x = in(reg) x.as_ptr(),
-            a = inout(reg) w.as_ptr() => _,
-            sums = inout(reg) sums.as_mut_ptr() => _,
-            xs = out(reg) _,
-            b = out(reg) _,
-            left = out(reg) _,
-            t = out(reg) _,
-        );
-    }
+/// A function for `sums[r] = Σ_i w[r, i] · x[i]`, for the first `n` rows of `w`, two at a time.
+macro_rules! rows {
+    ($(#[$doc:meta])* $name:ident ($($mask:ident)?), $($and:literal)?) => {
+        $(#[$doc])*
+        #[inline(always)]
+        fn $name(x: &[i8], w: &[i8], sums: &mut [i32; BATCH], n: usize $(, $mask: u8)?) {
+            let k = x.len();
+            if k == 0 || n == 0 || n > BATCH || w.len() < n.wrapping_mul(k) {
+                return;
+            }
+            // SAFETY: reads `k` > 0 codes of `x` and `n` > 0 rows of as many codes, the last one twice where `n` is
+            // odd. Writes `n` sums, rounded up to an even number, at most `BATCH`, which is even.
+            unsafe {
+                vector!(
+                    "2: mv {xs}, {x}",
+                    "mv {left}, {k}",
+                    "add {b}, {a}, {k}",
+                    "addi {n}, {n}, -2",
+                    "bgez {n}, 3f",
+                    "mv {b}, {a}",
+                    "3: vsetivli zero, 1, e32, m1, ta, ma",
+                    "vmv.s.x v24, zero",
+                    "vmv.s.x v25, zero",
+                    "4: vsetvli {t}, {left}, e8, m4, ta, ma",
+                    "vle8.v v0, ({xs})",
+                    "add {xs}, {xs}, {t}",
+                    "vle8.v v4, ({a})",
+                    "add {a}, {a}, {t}",
+                    $($and,)?
+                    "vwmul.vv v8, v0, v4",
+                    "vle8.v v4, ({b})",
+                    "add {b}, {b}, {t}",
+                    $($and,)?
+                    "vwmul.vv v16, v0, v4",
+                    "vsetvli zero, zero, e16, m8, ta, ma",
+                    "vwredsum.vs v24, v8, v24",
+                    "sub {left}, {left}, {t}",
+                    "vwredsum.vs v25, v16, v25",
+                    "bnez {left}, 4b",
+                    "vsetivli zero, 1, e32, m1, ta, ma",
+                    "vse32.v v24, ({sums})",
+                    "addi {sums}, {sums}, 4",
+                    "vse32.v v25, ({sums})",
+                    "addi {sums}, {sums}, 4",
+                    "mv {a}, {b}",
+                    "bgtz {n}, 2b",
+                    n = inout(reg) n => _,
+                    k = in(reg) k,
+                    x = in(reg) x.as_ptr(),
+                    a = inout(reg) w.as_ptr() => _,
+                    sums = inout(reg) sums.as_mut_ptr() => _,
+                    $($mask = in(reg) u32::from($mask),)?
+                    xs = out(reg) _,
+                    b = out(reg) _,
+                    left = out(reg) _,
+                    t = out(reg) _,
+                );
+            }
+        }
+    };
 }
+
+rows!(
+    /// Plain weights.
+    plain_rows(),
+);
+rows!(
+    /// Weights of which the bits in `mask` count.
+    masked_rows(mask), "vand.vx v4, v4, {mask}"
+);
 
 /// Sum of a row of any coding that has as many codes as `x`, at least one.
 #[inline(always)]

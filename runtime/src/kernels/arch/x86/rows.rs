@@ -108,7 +108,7 @@ unsafe fn linear<L: Lanes>(weights: &Weights, row: usize, zero: i16, to: *mut L:
         chunks(weights, row, |at, codes, n| {
             let to = to.add(at);
             for (i, code) in codes.iter().enumerate().take(n) {
-                let w = i16::from(*code ^ half).wrapping_sub(zero);
+                let w = i16::from((*code & weights.mask) ^ half).wrapping_sub(zero);
                 // SAFETY: `at + i` is below the length of the row.
                 to.add(i).write(L::weight(w));
             }
