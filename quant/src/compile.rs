@@ -1,18 +1,21 @@
 //! ONNX file to artifact in one call.
 
-use crate::calibrate::{Method, Ranges, calibrate};
+mod variants;
+
+pub use variants::{VariantOptions, VariantReport, compile_variants};
+
+use crate::calibrate::{Method, Ranges};
 use crate::import;
 use crate::io::Ports;
-use crate::ir::{self, Graph, passes};
+use crate::ir::Graph;
 use crate::lower::format::Formats;
 use crate::lower::given::Given;
-use crate::lower::{Lowered, lower};
-use crate::pack::{Extras, coding_name, kind_name, pack};
-use crate::plan::{Plan, merge_in_place, plan};
-use crate::verify::{Verification, verify};
+use crate::lower::{LOp, Lowered};
+use crate::pack::{coding_name, kind_name};
+use crate::verify::Verification;
 use crate::{Error, Samples};
 use elastiq::format::OpRow;
-use elastiq::{Backend, Engine, OpSet};
+use elastiq::{Backend, Engine, Model, OpSet};
 use serde::Serialize;
 use std::path::Path;
 
@@ -87,6 +90,9 @@ pub struct CompileReport {
     pub self_test_cases: usize,
     /// Comparison with the float network.
     pub output: Verification,
+    /// Every operating point, where there are several; `layers` and `output` are those of the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantReport>,
 }
 
 /// One operator of the artifact.
@@ -119,7 +125,7 @@ pub fn compile(
     opts: &CompileOptions,
     progress: &mut Progress,
 ) -> Result<Compiled, Error> {
-    check(opts)?;
+    check(&opts.weights)?;
     progress("import", 0, 1);
     let options = import::Options {
         input_shapes: opts.input_shapes.clone(),
@@ -164,60 +170,20 @@ pub fn compile_deciding(
     decide: &mut Decide,
     progress: &mut Progress,
 ) -> Result<Compiled, Error> {
-    check(opts)?;
-    let macs_imported = ir::stats(&imported).macs;
-    let chosen: &[passes::Pass] = match opts.dead_channels {
-        true => &passes::PASSES,
-        false => &passes::PASSES_KEEPING_CHANNELS,
+    let points = &mut |graph: &Graph, ranges: &Ranges, progress: &mut Progress| {
+        Ok(vec![VariantOptions {
+            name: String::new(),
+            weights: opts.weights.clone(),
+            given: decide(graph, ranges, progress)?,
+        }])
     };
-    let (graph, notes) = passes::optimize_with(imported, chosen);
-    let ranges = calibrate(&graph, calib, opts.method, &mut |done, total| {
-        progress("calibrate", done, total)
-    })?;
-    let given = decide(&graph, &ranges, progress)?;
-    let mut net = lower(&graph, &ranges, &opts.weights, &given)?;
-    merge_in_place(&mut net);
-    let plan = plan(&net, opts.backend);
-    let mut extras = Extras {
-        source: source.to_owned(),
-        macs_imported,
-        labels: opts.labels.clone(),
-        self_test: Vec::new(),
-    };
-    let mut bytes = pack(&net, &plan, &graph, &extras)?;
-    if opts.self_test_cases > 0 {
-        extras.self_test = self_test(&graph, &bytes, calib, opts.self_test_cases)?;
-        bytes = pack(&net, &plan, &graph, &extras)?;
-    }
-    let subset;
-    let samples = match &opts.verify_on {
-        Some(samples) => samples,
-        None => {
-            subset = calib.evenly(opts.verify_samples);
-            &subset
-        }
-    };
-    let output = verify(&graph, &net, &bytes, samples, &mut |done, total| {
-        progress("verify", done, total)
-    })?;
-    let mut report = report(&net, &plan, &bytes, &output)?;
-    report.model = source.to_owned();
-    report.macs_imported = macs_imported;
-    report.passes = notes;
-    report.calibration_samples = calib.len();
-    report.self_test_cases = extras.self_test.len();
-    report.output = output;
-    Ok(Compiled {
-        bytes,
-        report,
-        graph,
-    })
+    variants::build(imported, source, calib, opts, points, progress)
 }
 
-fn check(opts: &CompileOptions) -> Result<(), Error> {
-    let formats = [&opts.weights.default]
+fn check(weights: &Formats) -> Result<(), Error> {
+    let formats = [&weights.default]
         .into_iter()
-        .chain(opts.weights.by_layer.values());
+        .chain(weights.by_layer.values());
     match formats.map(|f| f.bits).find(|bits| !(2..=8).contains(bits)) {
         Some(bits) => Err(Error::input(format!(
             "weights of {bits} bits are not supported, only 2 to 8"
@@ -229,7 +195,7 @@ fn check(opts: &CompileOptions) -> Result<(), Error> {
 /// Input bytes and expected output bytes of a recorded run.
 type Case = (Vec<u8>, Vec<u8>);
 
-/// Inputs and outputs of the first samples, computed by the runtime itself.
+/// Inputs and the outputs of all variants of the first samples, computed by the runtime itself.
 fn self_test(
     graph: &Graph,
     bytes: &[u8],
@@ -238,31 +204,28 @@ fn self_test(
 ) -> Result<Vec<Case>, Error> {
     let failed =
         |e: &dyn std::fmt::Debug| Error::input(format!("internal error: self test: {e:?}"));
-    let engine = Engine::<{ OpSet::ALL }>::new(bytes).map_err(|e| failed(&e))?;
+    let mut engine = Engine::<{ OpSet::ALL }>::new(bytes).map_err(|e| failed(&e))?;
     let ports = Ports::of(engine.model())?;
     let mut arena = vec![0; engine.model().arena_len()];
     let mut found = Vec::new();
     for i in 0..cases.min(samples.len()) {
-        let mut session = engine.start(&mut arena).map_err(|e| failed(&e))?;
-        let input = ports.feed(&mut session, &samples.file_item(graph, i))?;
-        session.finish().map_err(|e| failed(&e))?;
-        let output = (0..ports.outputs())
-            .flat_map(|k| session.output(k).unwrap_or_default().to_vec())
-            .collect();
-        found.push((input, output));
+        let (mut input, mut outputs) = (Vec::new(), Vec::new());
+        for variant in 0..engine.variants() {
+            engine.select(variant).map_err(|e| failed(&e))?;
+            let mut session = engine.start(&mut arena).map_err(|e| failed(&e))?;
+            // With the scales of the first: a case has one input.
+            input = ports.feed(&mut session, &samples.file_item(graph, i))?;
+            session.finish().map_err(|e| failed(&e))?;
+            let output = (0..ports.outputs()).map(|k| session.output(k).unwrap_or_default());
+            outputs.extend(output.flatten());
+        }
+        found.push((input, outputs));
     }
     Ok(found)
 }
 
-fn report(
-    net: &Lowered,
-    plan: &Plan,
-    bytes: &[u8],
-    checked: &Verification,
-) -> Result<CompileReport, Error> {
-    let model =
-        elastiq::Model::parse(bytes).map_err(|e| Error::input(format!("artifact: {e:?}")))?;
-    let layer = |(i, (op, row)): (usize, (&crate::lower::LOp, &OpRow))| LayerReport {
+fn layers(net: &Lowered, model: &Model, checked: &Verification) -> Vec<LayerReport> {
+    let layer = |(i, (op, row)): (usize, (&LOp, &OpRow))| LayerReport {
         name: op.name.clone(),
         op: kind_name(op.kind).to_owned(),
         macs: op.macs,
@@ -275,25 +238,6 @@ fn report(
         out_shape: net.tensors[op.out].dims,
         sqnr_db: checked.layers.get(i).copied().flatten(),
     };
-    Ok(CompileReport {
-        model: String::new(),
-        arena_bytes: plan.arena_len,
-        arena_bound_bytes: plan.bound,
-        scratch_bytes: plan.scratch_len,
-        weights_bytes: model.weights().len(),
-        file_bytes: bytes.len(),
-        macs: net.ops.iter().map(|op| op.macs).sum(),
-        macs_imported: 0,
-        layers: net
-            .ops
-            .iter()
-            .zip(model.ops())
-            .enumerate()
-            .map(layer)
-            .collect(),
-        passes: Vec::new(),
-        calibration_samples: 0,
-        self_test_cases: 0,
-        output: Verification::default(),
-    })
+    let rows = net.ops.iter().zip(model.steps());
+    rows.enumerate().map(layer).collect()
 }

@@ -75,20 +75,24 @@ struct Outcome {
 /// Samples handed to the threads between two calls of the progress function.
 const CHUNK: usize = 16;
 
-/// Run `bytes` and `graph` over all of `samples` and compare. `net` is what `bytes` was packed from.
+/// Run variant `variant` of `bytes` and `graph` over all of `samples` and compare. `net` is what that variant was packed
+/// from.
 ///
 /// # Errors
 /// Samples that do not fit the network.
 pub fn verify(
     graph: &Graph,
     net: &Lowered,
-    bytes: &[u8],
+    (bytes, variant): (&[u8], usize),
     samples: &Samples,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Verification, Error> {
     samples.check(graph)?;
-    let engine = Engine::<{ OpSet::ALL }>::new(bytes)
+    let mut engine = Engine::<{ OpSet::ALL }>::new(bytes)
         .map_err(|e| Error::input(format!("artifact: {e:?}")))?;
+    engine
+        .select(variant)
+        .map_err(|e| Error::input(format!("artifact: {e}")))?;
     let ports = Ports::of(engine.model())?;
     let compared = compared(net);
     let mut total = Outcome {
@@ -148,29 +152,27 @@ pub fn verify(
     })
 }
 
-/// Per operator the tensor and the value to compare it with: where it is the last to write the tensor.
-fn compared(net: &Lowered) -> Vec<Option<(u16, ValueId)>> {
+/// Per operator the value to compare its output with: where it is the last to write it.
+fn compared(net: &Lowered) -> Vec<Option<ValueId>> {
     let last_writer = |i: usize| {
         net.ops
             .iter()
             .skip(i + 1)
             .all(|later| later.out != net.ops[i].out)
     };
-    let pair = |i: usize| {
+    let value = |i: usize| {
         let out = net.ops[i].out;
-        let value = net.tensors[out]
-            .value
-            .filter(|_| net.tensors[out].width == 1 && last_writer(i));
-        value.and_then(|v| Some((u16::try_from(out).ok()?, v)))
+        let whole = net.tensors[out].width == 1 && last_writer(i);
+        net.tensors[out].value.filter(|_| whole)
     };
-    (0..net.ops.len()).map(pair).collect()
+    (0..net.ops.len()).map(value).collect()
 }
 
 fn one(
     graph: &Graph,
     engine: &Engine<'_, { OpSet::ALL }>,
     ports: &Ports,
-    compared: &[Option<(u16, ValueId)>],
+    compared: &[Option<ValueId>],
     samples: &Samples,
     i: usize,
 ) -> Result<Outcome, Error> {
@@ -178,7 +180,7 @@ fn one(
     compared
         .iter()
         .flatten()
-        .for_each(|(_, v)| drop(wanted.insert(*v, Vec::new())));
+        .for_each(|v| drop(wanted.insert(*v, Vec::new())));
     graph
         .outputs
         .iter()
@@ -196,12 +198,11 @@ fn one(
     ports.feed(&mut session, &samples.file_item(graph, i))?;
     let mut layers = Vec::with_capacity(compared.len());
     while let Some(op) = session.step().map_err(run)? {
-        let pair = compared.get(usize::from(op)).copied().flatten();
-        layers.push(pair.map(|(t, v)| {
-            let got = reals(
-                &model.tensors()[usize::from(t)],
-                session.tensor(t).unwrap_or_default(),
-            );
+        let value = compared.get(usize::from(op)).copied().flatten();
+        let out = model.operator(op.into()).map(|row| row.out.get());
+        layers.push(value.zip(out).map(|(v, t)| {
+            let row = &model.tensors()[usize::from(t)];
+            let got = reals(row, session.tensor(t).unwrap_or_default());
             Energy::of(&wanted[&v], &got)
         }));
     }

@@ -84,7 +84,12 @@ fn outputs_here(model: &[u8]) -> Vec<Vec<u8>> {
     let mut session = engine.start(&mut arena).expect("the arena is large enough");
     let mut outputs = vec![];
     while let Some(op) = session.step().expect("a checked model runs") {
-        let y = engine.model().ops()[usize::from(op)].out.get();
+        let y = engine
+            .model()
+            .operator(op.into())
+            .expect("an executed operator")
+            .out
+            .get();
         outputs.push(session.tensor(y).expect("a checked model").to_vec());
     }
     outputs

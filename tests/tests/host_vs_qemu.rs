@@ -80,6 +80,7 @@ fn on_core(core: &Core, model: &[u8], inputs: &[Vec<u8>]) -> RunReport {
         whole: true,
         ops: true,
         tensors: true,
+        variant: 0,
         timeout: Duration::from_secs(300),
     };
     qemu::run(core, model, inputs, &options, &mut |_| {})

@@ -3,9 +3,11 @@
 //! ```text
 //! linear   : weight = s * (code - zero), code of b bits in two's complement
 //! codebook : weight = s * book[code], book of 2^b i16, shared by the channels of a layer
+//! nested   : weight = s * (upper b bits of an 8-bit code), see [`super::nested`]
 //! ```
 //! Widths below 8 choose the clipping point by the squared error of the weights; 8 bits keep the extremes.
 
+use super::nested::{Nested, nested_levels};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -18,6 +20,8 @@ pub enum Coding {
     Linear,
     /// A table of values, chosen by the squared error of the weights.
     Codebook,
+    /// The upper bits of 8-bit codes that all widths share; the scale is chosen by the squared error of the weights.
+    Nested,
 }
 
 /// Format of the weights of a layer.
@@ -43,7 +47,7 @@ impl Default for WeightFormat {
     }
 }
 
-/// `BITS`, then any of `codebook`, `asymmetric`, `per-tensor`, separated by commas.
+/// `BITS`, then any of `codebook` or `nested`, `asymmetric`, `per-tensor`, separated by commas.
 impl FromStr for WeightFormat {
     type Err = String;
 
@@ -59,19 +63,25 @@ impl FromStr for WeightFormat {
         };
         for part in parts {
             match part {
-                "codebook" => format.coding = Coding::Codebook,
+                "codebook" if format.coding == Coding::Linear => {
+                    format.coding = Coding::Codebook;
+                }
+                "nested" if format.coding == Coding::Linear => format.coding = Coding::Nested,
+                "codebook" | "nested" => {
+                    return Err("codebook and nested exclude each other".into());
+                }
                 "asymmetric" => format.asymmetric = true,
                 "per-tensor" => format.per_tensor = true,
                 other => {
                     return Err(format!(
-                        "`{other}` is none of codebook, asymmetric, per-tensor"
+                        "`{other}` is none of codebook, nested, asymmetric, per-tensor"
                     ));
                 }
             }
         }
-        if format.asymmetric && format.coding == Coding::Codebook {
+        if format.asymmetric && format.coding != Coding::Linear {
             return Err(
-                "a codebook has no zero point: codebook and asymmetric exclude each other".into(),
+                "codebooks and nested codes have no zero point: asymmetric excludes them".into(),
             );
         }
         Ok(format)
@@ -101,7 +111,7 @@ pub const BOOK_MAX: f64 = 1023.0;
 pub enum Levels {
     /// Codes `lo ..= hi` minus the zero point of the channel (one entry if all share it).
     Linear { lo: i32, hi: i32, zeros: Vec<i16> },
-    /// Ascending values by code; one of them is 0.
+    /// Ascending values by code.
     Book(Vec<i16>),
 }
 
@@ -118,6 +128,10 @@ impl Grid {
         match format.coding {
             Coding::Linear => linear_grid(real, format),
             Coding::Codebook => book_grid(real, format),
+            Coding::Nested => Grid {
+                scale: Nested::of(real, format.bits, format.per_tensor).scale,
+                levels: nested_levels(format.bits),
+            },
         }
     }
 
@@ -385,7 +399,7 @@ mod tests {
                 let code = i32::from(*code);
                 let ok = match format.coding {
                     Coding::Linear => (-top..top).contains(&code),
-                    Coding::Codebook => (code as u8 as i32) < 2 * top,
+                    Coding::Codebook | Coding::Nested => (code as u8 as i32) < 2 * top,
                 };
                 assert!(ok, "{format:?}: code {code}");
             }
@@ -432,7 +446,18 @@ mod tests {
             (3, Coding::Codebook, true)
         );
         assert!(format("4,asymmetric").unwrap().asymmetric);
-        for bad in ["", "1", "9", "4,", "x", "4,book", "4,codebook,asymmetric"] {
+        assert_eq!(format("4,nested").unwrap().coding, Coding::Nested);
+        for bad in [
+            "",
+            "1",
+            "9",
+            "4,",
+            "x",
+            "4,book",
+            "4,codebook,asymmetric",
+            "4,asymmetric,nested",
+            "4,nested,codebook",
+        ] {
             assert!(format(bad).is_err(), "{bad}");
         }
     }

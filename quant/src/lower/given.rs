@@ -1,6 +1,7 @@
 //! Quantization that was decided before lowering: learned, or found by a search.
 
 use super::format::Grid;
+use super::nested::nested_levels;
 use super::quant::Quant;
 use super::steps::{Kind, Steps};
 use crate::Error;
@@ -33,8 +34,27 @@ pub struct GivenWeights {
     pub bits: u8,
     /// Scale per output channel, all positive, and what the codes stand for.
     pub grid: Grid,
-    /// `[m][k]`, as in [`super::linear::Codes`].
+    /// `[m][k]`, as in [`super::linear::Codes`]; 8-bit master codes if `nested`.
     pub codes: Vec<i8>,
+    /// `codes` are masters, of which a weight takes the upper `bits` (see [`super::nested`]): what widths have in common
+    /// when several are packed together. `grid` has a scale per channel for this width, in steps of the master; its
+    /// levels follow from `bits` and do not count.
+    pub nested: bool,
+}
+
+impl GivenWeights {
+    /// Weights that are the upper `bits` of `master` codes `[m][k]`, with a scale per channel in steps of the master.
+    pub fn nested(bits: u8, scale: Vec<f64>, master: Vec<i8>) -> GivenWeights {
+        GivenWeights {
+            bits,
+            grid: Grid {
+                scale,
+                levels: nested_levels(bits),
+            },
+            codes: master,
+            nested: true,
+        }
+    }
 }
 
 /// A convolution or dense layer, as lowering sees it.

@@ -12,6 +12,7 @@
 
 use super::format::{Coding, Grid, Levels, WeightFormat};
 use super::given::GivenWeights;
+use super::nested::{Nested, nested_code, nested_levels, nested_value};
 use super::quant::{LEAST, Quant, mult, shift_for};
 use crate::Error;
 use crate::ir::{FileQuant, Value};
@@ -37,9 +38,26 @@ pub struct Codes {
     pub zeros: Vec<i16>,
     /// Values by code; empty on a linear grid.
     pub book: Vec<i16>,
+    /// 8-bit codes of which `codes` are the upper bits, see [`super::nested`]; empty if there are none.
+    pub master: Vec<i8>,
+    /// `codes` are the master themselves, stored with 8 bits, of which `bits` count.
+    pub nested: bool,
 }
 
 impl Codes {
+    /// Codes that widths share in place of those of one width.
+    pub fn into_nested(self) -> Codes {
+        match self.master.len() == self.codes.len() && self.bits < 8 {
+            true => Codes {
+                codes: self.master,
+                bits: self.bits,
+                nested: true,
+                ..Codes::default()
+            },
+            false => self,
+        }
+    }
+
     /// Whether kernels can use the codes as weights: 8 bits, linear, symmetric.
     pub fn is_plain(&self) -> bool {
         self.bits == 8 && self.book.is_empty() && self.zeros == [0]
@@ -47,7 +65,7 @@ impl Codes {
 
     /// Whether all weights fit 8 bits.
     pub fn fits_i8(&self) -> bool {
-        self.is_plain() || self.bits < 8 && self.book.is_empty()
+        self.is_plain() || self.nested || self.bits < 8 && self.book.is_empty()
     }
 }
 
@@ -58,6 +76,8 @@ pub struct Weights {
     real: Vec<Vec<f64>>,
     /// Codes minus zero point that the file fixes, `[m][k]`.
     fixed: Option<Vec<Vec<f64>>>,
+    /// Master codes `[m][k]`; their weights keep their integers whatever the scale.
+    master: Vec<i8>,
     grid: Grid,
     bits: u8,
 }
@@ -65,10 +85,15 @@ pub struct Weights {
 impl Weights {
     /// Weights `[m][k]` in `format`.
     pub fn new(real: Vec<Vec<f64>>, format: WeightFormat) -> Weights {
+        if format.coding == Coding::Nested {
+            let Nested { master, scale } = Nested::of(&real, format.bits, format.per_tensor);
+            return Weights::nested(format.bits, scale, master);
+        }
         Weights {
             grid: Grid::of(&real, format),
             real,
             fixed: None,
+            master: Vec::new(),
             bits: format.bits,
         }
     }
@@ -108,7 +133,12 @@ impl Weights {
     pub fn given(value: &Value, given: &GivenWeights) -> Result<Weights, Error> {
         let m = value.shape.first().copied().unwrap_or(1).max(1);
         let n: usize = value.shape.iter().product();
-        let GivenWeights { bits, grid, codes } = given;
+        let GivenWeights {
+            bits,
+            grid,
+            codes,
+            nested,
+        } = given;
         let wrong = |text: String| Err(Error::input(format!("given weights: {text}")));
         if !(2..=8).contains(bits) || codes.len() != n || grid.scale.len() != m {
             let text = format!(
@@ -120,6 +150,9 @@ impl Weights {
         }
         if let Some(s) = grid.scale.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             return wrong(format!("scale {s} is not positive"));
+        }
+        if *nested {
+            return Ok(Weights::nested(*bits, grid.scale.clone(), codes.clone()));
         }
         let fits = match &grid.levels {
             Levels::Linear { zeros, .. } => zeros.len() == 1 || zeros.len() == m,
@@ -139,9 +172,27 @@ impl Weights {
         Ok(Weights {
             real: vec![vec![0.0; k]; m],
             fixed: Some(fixed),
+            master: Vec::new(),
             grid: grid.clone(),
             bits: *bits,
         })
+    }
+
+    /// The upper `bits` of `master` codes `[m][k]`, a scale per channel.
+    fn nested(bits: u8, scale: Vec<f64>, master: Vec<i8>) -> Weights {
+        let k = (master.len() / scale.len().max(1)).max(1);
+        let value = |&code: &i8| f64::from(nested_value(code, bits));
+        let fixed = master.chunks(k).map(|row| row.iter().map(value).collect());
+        Weights {
+            real: vec![vec![0.0; k]; scale.len()],
+            fixed: Some(fixed.collect()),
+            grid: Grid {
+                scale,
+                levels: nested_levels(bits),
+            },
+            master,
+            bits,
+        }
     }
 
     fn from_file(real: Vec<Vec<f64>>, q: &FileQuant) -> Result<Weights, Error> {
@@ -188,6 +239,7 @@ impl Weights {
         Ok(Weights {
             real,
             fixed: Some(fixed),
+            master: Vec::new(),
             grid: Grid {
                 scale,
                 levels: Levels::Linear {
@@ -202,8 +254,15 @@ impl Weights {
 
     /// Codes and integer weights of channel `c` at scale `s`.
     fn codes(&self, c: usize, s: f64) -> (Vec<i8>, Vec<i32>) {
+        let n = self.real[c].len();
+        if let Some(master) = self.master.get(c * n..(c + 1) * n) {
+            let pair = |&k: &i8| {
+                let value = nested_value(k, self.bits);
+                (nested_code(k, self.bits), i32::from(value))
+            };
+            return master.iter().map(pair).unzip();
+        }
         if self.is_dead(c) {
-            let n = self.real[c].len();
             return (vec![self.grid.zero_code(c); n], vec![0; n]);
         }
         match &self.fixed {
@@ -218,8 +277,8 @@ impl Weights {
 
     fn is_dead(&self, c: usize) -> bool {
         match &self.fixed {
-            Some(fixed) => fixed[c].iter().all(|&v| v == 0.0),
-            None => self.grid.scale[c] == 0.0,
+            Some(fixed) if self.master.is_empty() => fixed[c].iter().all(|&v| v == 0.0),
+            _ => self.grid.scale[c] == 0.0,
         }
     }
 }
@@ -244,7 +303,8 @@ pub fn linear(w: &Weights, bias: &[f64], x: Quant, y: Quant) -> Result<Linear, E
     } else {
         2f64.powi(-10) / ratio
     };
-    for c in (0..scale.len()).filter(|&c| w.is_dead(c)) {
+    // But not where codes stay what they are: the smallest then.
+    for c in (0..scale.len()).filter(|&c| w.is_dead(c) && w.master.is_empty()) {
         scale[c] = spare;
     }
     let largest = |scale: &[f64]| ratio * scale.iter().copied().fold(0.0, f64::max);
@@ -290,6 +350,8 @@ pub fn linear(w: &Weights, bias: &[f64], x: Quant, y: Quant) -> Result<Linear, E
             bits: w.bits,
             zeros,
             book,
+            master: w.master.clone(),
+            nested: false,
         },
         quant,
         shift: l,

@@ -9,6 +9,7 @@ pub mod format;
 mod func;
 pub mod given;
 pub mod linear;
+pub mod nested;
 pub mod params;
 pub mod quant;
 mod simple;

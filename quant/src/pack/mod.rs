@@ -4,6 +4,8 @@ pub(crate) mod frame;
 mod meta;
 mod strip;
 mod tables;
+mod tensors;
+mod variants;
 mod weights;
 
 pub use meta::{Meta, MetaLayer, MetaPort};
@@ -11,11 +13,11 @@ pub use strip::without_meta;
 
 use crate::Error;
 use crate::ir::{Graph, Port};
-use crate::lower::{Lowered, Place, Tensor};
-use crate::plan::{Plan, Spot};
+use crate::lower::Lowered;
+use crate::plan::Plan;
 use elastiq::format::{
-    CODING_CODEBOOK, DTYPE_I8, DTYPE_I32, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, OpKind, OpRow,
-    PLACE_ARENA, PLACE_CONST, SectionKind, Span, TensorRow,
+    CODING_CODEBOOK, CODING_NESTED, Header, IO_INPUT, IO_OUTPUT, IoRow, NONE, OpKind, OpRow,
+    SectionKind, Span,
 };
 use elastiq::{Model, OpSet};
 use frame::Section;
@@ -38,30 +40,63 @@ pub struct Extras {
 /// Alignment of tables in LUTS.
 pub(crate) const LUT_ALIGN: usize = 4;
 
-/// Write the artifact and read it back with the reader of the board.
+/// An operating point: its name, empty where there is only one, and the network.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    pub name: String,
+    pub net: Lowered,
+}
+
+/// Write the artifact of one network and read it back with the reader of the board.
 ///
 /// # Errors
-/// A network beyond the limits of the format (65,534 tensors, 4 GiB). That the reader refuses the result would
-/// be a defect of this crate, and is reported as one.
+/// As [`pack_variants`].
 pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Result<Vec<u8>, Error> {
+    pack_all(&[("", net)], plan, graph, extras)
+}
+
+/// [`pack`] for several operating points of one network, which differ in weights and scales alone. Rows and bytes that
+/// are equal are stored once.
+///
+/// # Errors
+/// A network beyond the limits of the format (65,534 tensors, 64 variants, 4 GiB). That the reader refuses the result
+/// would be a defect of this crate, and is reported as one.
+pub fn pack_variants(
+    variants: &[Variant],
+    plan: &Plan,
+    graph: &Graph,
+    extras: &Extras,
+) -> Result<Vec<u8>, Error> {
+    let nets: Vec<(&str, &Lowered)> = variants.iter().map(|v| (&*v.name, &v.net)).collect();
+    pack_all(&nets, plan, graph, extras)
+}
+
+fn pack_all(
+    nets: &[(&str, &Lowered)],
+    plan: &Plan,
+    graph: &Graph,
+    extras: &Extras,
+) -> Result<Vec<u8>, Error> {
+    let (_, first) = *nets
+        .first()
+        .ok_or_else(|| Error::input("an artifact needs a network"))?;
     let mut blobs = Blobs::new(elastiq::format::ALIGN);
     let mut luts = Blobs::new(LUT_ALIGN);
     let mut quant = Rows::default();
-    let ops = net
-        .ops
-        .iter()
-        .zip(&plan.scratch)
-        .map(|(op, &(scratch_off, scratch_len))| {
+    let places: Vec<Vec<usize>> = tensors::places(nets);
+    let (mut ops, mut lists) = (Vec::<OpRow>::new(), Vec::<u16>::new());
+    for ((_, net), place) in nets.iter().zip(&places) {
+        for (op, &(scratch_off, scratch_len)) in net.ops.iter().zip(&plan.scratch) {
             let w = weights::pack(net, op, plan.backend);
             let lut = if w.lut.is_empty() { &op.lut } else { &w.lut };
-            Ok(OpRow {
+            let row = OpRow {
                 kind: op.kind as u8,
                 flags: op.flags | w.flags,
                 coding: w.coding,
                 shift: op.shift,
-                in0: index(op.in0)?.into(),
-                in1: op.in1.map_or(Ok(0), index)?.into(),
-                out: index(op.out)?.into(),
+                in0: index(place[op.in0])?.into(),
+                in1: op.in1.map_or(Ok(0), |t| index(place[t]))?.into(),
+                out: index(place[op.out])?.into(),
                 lo: op.lo,
                 hi: op.hi,
                 w_zero: w.w_zero.into(),
@@ -72,16 +107,24 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
                 lut: luts.add(lut)?,
                 scratch: span(scratch_off, scratch_len)?,
                 p: op.p.map(Into::into),
-            })
-        })
-        .collect::<Result<Vec<OpRow>, Error>>()?;
-    let mut tensors = Vec::with_capacity(net.tensors.len());
-    for (i, tensor) in net.tensors.iter().enumerate() {
-        tensors.push(tensor_row(net, plan, i, tensor, &mut blobs)?);
+            };
+            let same = |other: &OpRow| other.as_bytes() == row.as_bytes();
+            // In a network of its own every operator has a row of its own.
+            let known = ops.iter().position(same).filter(|_| nets.len() > 1);
+            lists.push(index(known.unwrap_or(ops.len()))?);
+            if known.is_none() {
+                ops.push(row);
+            }
+        }
     }
-    let (io, strings) = ports(net, graph, &extras.labels)?;
-    let meta = serde_json::to_string(&describe(net, plan, graph, extras))
+    let (tensors, names) = tensors::rows(nets, &places, plan, &mut blobs)?;
+    let (io, mut strings, starts) = ports(nets, &places, graph, &extras.labels)?;
+    let meta = serde_json::to_string(&describe(first, names, plan, graph, extras))
         .map_err(|e| Error::input(format!("META: {e}")))?;
+    let variants = match nets.len() {
+        1 => Vec::new(),
+        _ => variants::section(nets, &starts, &lists, &mut strings)?,
+    };
 
     let section = |kind, bytes: &[u8]| Section {
         kind,
@@ -97,9 +140,11 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         section(SectionKind::Io, io.as_bytes()),
         section(SectionKind::Strings, strings.as_bytes()),
         section(SectionKind::SelfTest, &self_test(&extras.self_test)),
+        section(SectionKind::Variants, &variants),
         section(SectionKind::Meta, meta.as_bytes()),
     ];
-    let first_len = |ports: &[usize]| ports.first().map_or(0, |&t| net.tensors[t].bytes());
+    let several = if nets.len() > 1 { OpSet::VARIANTS } else { 0 };
+    let first_len = |ports: &[usize]| ports.first().map_or(0, |&t| first.tensors[t].bytes());
     let header = Header {
         magic: elastiq::format::MAGIC,
         major: elastiq::format::MAJOR,
@@ -108,11 +153,14 @@ pub fn pack(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Resul
         sections: 0,
         total_len: 0.into(),
         arena_len: long(plan.arena_len)?.into(),
-        op_set: ops.iter().fold(0, |set, op| set | OpSet::of(op)).into(),
+        op_set: ops
+            .iter()
+            .fold(several, |set, op| set | OpSet::of(op))
+            .into(),
         header_crc: 0.into(),
         body_off: 0.into(),
-        input_len: long(first_len(&net.inputs))?.into(),
-        output_len: long(first_len(&net.outputs))?.into(),
+        input_len: long(first_len(&first.inputs))?.into(),
+        output_len: long(first_len(&first.outputs))?.into(),
         scratch_len: long(plan.scratch_len)?.into(),
         tensors: index(tensors.len())?.into(),
         ops: index(ops.len())?.into(),
@@ -147,46 +195,13 @@ fn span(off: usize, len: usize) -> Result<Span, Error> {
     })
 }
 
-fn tensor_row(
-    net: &Lowered,
-    plan: &Plan,
-    i: usize,
-    tensor: &Tensor,
-    blobs: &mut Blobs,
-) -> Result<TensorRow, Error> {
-    let root = net.root(i);
-    let spot = plan.spots[root].unwrap_or(Spot {
-        off: 0,
-        first: 0,
-        last: 0,
-    });
-    let (off, place) = match &tensor.place {
-        Place::Const(codes) => {
-            let bytes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
-            (blobs.add(&bytes)?.off, PLACE_CONST)
-        }
-        Place::Arena | Place::View(_) => (long(spot.off)?.into(), PLACE_ARENA),
-    };
-    Ok(TensorRow {
-        dims: tensor.dims.map(Into::into),
-        off,
-        scale_bits: tensor.quant.scale.to_bits().into(),
-        first: index(spot.first)?.into(),
-        last: index(spot.last)?.into(),
-        root: if root == i { NONE } else { index(root)? }.into(),
-        zero: tensor.quant.zero,
-        dtype: if tensor.width == 4 {
-            DTYPE_I32
-        } else {
-            DTYPE_I8
-        },
-        place,
-        pad: [0; 3],
-    })
-}
-
-/// IO rows and the text that they point into.
-fn ports(net: &Lowered, graph: &Graph, labels: &[String]) -> Result<(Vec<IoRow>, String), Error> {
+/// IO rows, the text that they point into, and the first row of each variant.
+fn ports(
+    nets: &[(&str, &Lowered)],
+    places: &[Vec<usize>],
+    graph: &Graph,
+    labels: &[String],
+) -> Result<(Vec<IoRow>, String, Vec<u16>), Error> {
     let mut strings = String::new();
     let mut text = |s: &str| {
         let found = span(strings.len(), s.len());
@@ -196,31 +211,39 @@ fn ports(net: &Lowered, graph: &Graph, labels: &[String]) -> Result<(Vec<IoRow>,
     if let Some(bad) = labels.iter().find(|l| l.contains('\n')) {
         return Err(Error::input(format!("label {bad:?} contains a line break")));
     }
-    let inputs = net
-        .inputs
-        .iter()
-        .zip(&graph.inputs)
-        .map(|(t, p)| (t, p, IO_INPUT, String::new()));
-    let first = |i: usize| {
-        if i == 0 {
-            labels.join("\n")
-        } else {
-            String::new()
-        }
+    let mut texts = Vec::new();
+    let inputs = graph.inputs.iter().map(|p| (p, IO_INPUT, String::new()));
+    let first = |i: usize| match i {
+        0 => labels.join("\n"),
+        _ => String::new(),
     };
-    let outputs = net.outputs.iter().zip(&graph.outputs).enumerate();
-    let outputs = outputs.map(|(i, (t, p))| (t, p, IO_OUTPUT, first(i)));
-    let mut rows = Vec::new();
-    for (&t, port, dir, labels) in inputs.chain(outputs) {
-        rows.push(IoRow {
-            tensor: index(t)?.into(),
-            dir,
-            pad: 0,
-            name: text(&port.name)?,
-            labels: text(&labels)?,
-        });
+    let outputs = graph.outputs.iter().enumerate();
+    for (port, dir, labels) in inputs.chain(outputs.map(|(i, p)| (p, IO_OUTPUT, first(i)))) {
+        texts.push((dir, text(&port.name)?, text(&labels)?));
     }
-    Ok((rows, strings))
+    let mut blocks: Vec<Vec<usize>> = Vec::new();
+    let mut starts = Vec::new();
+    let mut rows = Vec::new();
+    for ((_, net), place) in nets.iter().zip(places) {
+        let ports = net.inputs.iter().chain(&net.outputs);
+        let block: Vec<usize> = ports.map(|&t| place[t]).collect();
+        if let Some(known) = blocks.iter().position(|other| *other == block) {
+            starts.push(index(known * block.len())?);
+            continue;
+        }
+        starts.push(index(rows.len())?);
+        for (&t, &(dir, name, labels)) in block.iter().zip(&texts) {
+            rows.push(IoRow {
+                tensor: index(t)?.into(),
+                dir,
+                pad: 0,
+                name,
+                labels,
+            });
+        }
+        blocks.push(block);
+    }
+    Ok((rows, strings, starts))
 }
 
 fn self_test(cases: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
@@ -232,7 +255,13 @@ fn self_test(cases: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-fn describe(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Meta {
+fn describe(
+    net: &Lowered,
+    tensors: Vec<String>,
+    plan: &Plan,
+    graph: &Graph,
+    extras: &Extras,
+) -> Meta {
     let port = |p: &Port| MetaPort {
         name: p.name.clone(),
         file_shape: p.file_shape.clone(),
@@ -248,7 +277,7 @@ fn describe(net: &Lowered, plan: &Plan, graph: &Graph, extras: &Extras) -> Meta 
         source: extras.source.clone(),
         macs_imported: extras.macs_imported,
         arena_bound_bytes: plan.bound as u64,
-        tensors: net.tensors.iter().map(|t| t.name.clone()).collect(),
+        tensors,
         layers: net.ops.iter().map(layer).collect(),
         inputs: graph.inputs.iter().map(port).collect(),
         outputs: graph.outputs.iter().map(port).collect(),
@@ -275,10 +304,11 @@ pub fn kind_name(kind: OpKind) -> &'static str {
     }
 }
 
-/// Name of a weight coding in reports: `int8`, `int4`, `book4`.
+/// Name of a weight coding in reports: `int8`, `int4`, `book4`, `nested4`.
 pub fn coding_name(coding: u8, bits: u8) -> String {
     match coding {
         CODING_CODEBOOK => format!("book{bits}"),
+        CODING_NESTED => format!("nested{bits}"),
         _ => format!("int{bits}"),
     }
 }

@@ -41,16 +41,24 @@ impl Blobs {
     }
 }
 
-/// Requantization rows behind each other.
+/// Requantization rows behind each other; equal ones of a whole operator are stored once.
 #[derive(Default)]
 pub struct Rows {
     rows: Vec<QuantRow>,
+    seen: HashMap<Vec<(i32, i32)>, usize>,
 }
 
 impl Rows {
-    /// Span of `rows` (bias, mult), appended.
+    /// Span of `rows` (bias, mult), appended unless an operator has the same already.
     pub fn add(&mut self, rows: &[(i32, i32)]) -> Result<Span, Error> {
-        let off = if rows.is_empty() { 0 } else { self.rows.len() };
+        if rows.is_empty() {
+            return span(0, 0);
+        }
+        if let Some(&off) = self.seen.get(rows) {
+            return span(off, rows.len());
+        }
+        let off = self.rows.len();
+        self.seen.insert(rows.to_vec(), off);
         self.rows.extend(rows.iter().map(|&(bias, mult)| QuantRow {
             bias: bias.into(),
             mult: mult.into(),

@@ -3,7 +3,8 @@
 use crate::lower::{LOp, Lowered};
 use elastiq::Backend;
 use elastiq::format::{
-    CODING_CODEBOOK, CODING_LINEAR, FLAG_ZEROS, ORDER_PAIRS, ORDER_ROWS, OpKind, PAIRS_MOST,
+    CODING_CODEBOOK, CODING_LINEAR, CODING_NESTED, FLAG_ZEROS, ORDER_PAIRS, ORDER_ROWS, OpKind,
+    PAIRS_MOST,
 };
 
 /// The weight fields of an operator row.
@@ -25,7 +26,7 @@ pub fn pack(net: &Lowered, op: &LOp, backend: Backend) -> Packed {
     let k = net.tensors[op.in0].dims[3] as usize;
     let pairs = op.kind == OpKind::Dense
         && backend == Backend::Dsp
-        && w.is_plain()
+        && (w.is_plain() || w.nested)
         && one_position
         && k.is_multiple_of(2)
         && k <= PAIRS_MOST;
@@ -43,12 +44,12 @@ pub fn pack(net: &Lowered, op: &LOp, backend: Backend) -> Packed {
     Packed {
         bytes: match pairs {
             true => in_pairs(&w.codes, len),
-            false => in_rows(&w.codes, len, w.bits),
+            false => in_rows(&w.codes, len, if w.nested { 8 } else { w.bits }),
         },
-        coding: if w.book.is_empty() {
-            CODING_LINEAR
-        } else {
-            CODING_CODEBOOK
+        coding: match (w.nested, w.book.is_empty()) {
+            (true, _) => CODING_NESTED,
+            (_, true) => CODING_LINEAR,
+            (_, false) => CODING_CODEBOOK,
         },
         w_zero: match w.zeros[..] {
             [zero] => zero,

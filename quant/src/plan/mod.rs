@@ -115,9 +115,21 @@ fn first_uses(net: &Lowered) -> Vec<usize> {
 /// Scratch may raise the arena by what one operator needs at most ([`LIMIT`]); up to that height every operator gets
 /// what is free beside the tensors that live during it.
 pub fn plan(net: &Lowered, backend: Backend) -> Plan {
-    let of = |op: &LOp| need(&Shape::of(net, op), backend);
-    let needs: Vec<Need> = net.ops.iter().map(of).collect();
-    plan_with(net, backend, &needs)
+    plan_variants(&[net], backend)
+}
+
+/// [`plan`] for networks that differ in weights and scales alone, in one arena: every operator gets the scratch of the
+/// variant that wants the most. They are not empty.
+pub fn plan_variants(nets: &[&Lowered], backend: Backend) -> Plan {
+    let most = |i: usize| {
+        let of = |net: &&Lowered| need(&Shape::of(net, &net.ops[i]), backend);
+        nets.iter().map(of).fold(Need::default(), |a, b| Need {
+            least: a.least.max(b.least),
+            full: a.full.max(b.full),
+        })
+    };
+    let needs: Vec<Need> = (0..nets[0].ops.len()).map(most).collect();
+    plan_with(nets[0], backend, &needs)
 }
 
 /// [`plan`] with given needs, one per operator.

@@ -1,7 +1,7 @@
 //! Scratch memory: what the kernels of a core want for an operator, and what they get.
 
 use crate::lower::{LOp, Lowered};
-use elastiq::format::{CODING_LINEAR, FLAG_ZEROS, OpKind, OpRow};
+use elastiq::format::{CODING_LINEAR, CODING_NESTED, FLAG_ZEROS, OpKind, OpRow};
 use elastiq::{Backend, Model, Windows};
 
 /// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
@@ -62,7 +62,7 @@ impl Shape {
             x: dims(row.in0.get()),
             y: dims(row.out.get()),
             plain,
-            narrow: plain || linear && row.bits < 8,
+            narrow: plain || row.coding == CODING_NESTED || linear && row.bits < 8,
         })
     }
 }

@@ -180,7 +180,7 @@ pub fn build_with(graph: &Graph, samples: &Samples, method: Method) -> Result<Bu
     merge_in_place(&mut net);
     let plan = plan(&net, elastiq::Backend::Portable);
     let bytes = pack(&net, &plan, graph, &Extras::default())?;
-    let check = verify(graph, &net, &bytes, samples, &mut |_, _| {})?;
+    let check = verify(graph, &net, (&bytes, 0), samples, &mut |_, _| {})?;
     Ok(Built {
         net,
         plan,

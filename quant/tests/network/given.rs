@@ -52,6 +52,7 @@ fn given_of(graph: &Graph, net: &Lowered, format: WeightFormat) -> Given {
             bits: format.bits,
             grid,
             codes,
+            nested: false,
         };
         given.weights.insert(layer.name, weights);
     }

@@ -6,3 +6,4 @@ mod given;
 mod lower;
 mod nupes;
 mod plan;
+mod variants;

@@ -33,7 +33,8 @@ pub struct Job {
     /// Bytes per input: all input tensors in IO order.
     pub input_len: U32,
     pub inputs: U32,
-    pub zero: U32,
+    /// Variant of the model that is run.
+    pub variant: U32,
 }
 const _: () = assert!(size_of::<Job>() == 32);
 

@@ -91,6 +91,7 @@ impl From<RunError> for Failure {
             RunError::OutputLen { need, have } => (3, need, have),
             RunError::InputCount { count } => (4, u32::from(count), 0),
             RunError::Invalid { op } => (5, u32::from(op), 0),
+            RunError::NoVariant { index, count } => (6, index, count),
         };
         Failure {
             code: code.into(),
@@ -110,6 +111,10 @@ impl Failure {
             3 => RunError::OutputLen { need, have },
             4 => RunError::InputCount { count: need as u16 },
             5 => RunError::Invalid { op: need as u16 },
+            6 => RunError::NoVariant {
+                index: need,
+                count: have,
+            },
             _ => return None,
         })
     }
@@ -124,7 +129,12 @@ pub fn run(machine: &mut impl Machine, load: &[u8], arena: &mut [u8]) {
     };
     match sections(load) {
         Some((job, model, inputs)) => match Any::new(model) {
-            Ok(engine) => inputs_of(&mut results, &engine, job, inputs, arena),
+            Ok(mut engine) => match engine.select(job.variant.get() as usize) {
+                Ok(()) => inputs_of(&mut results, &engine, job, inputs, arena),
+                Err(error) => {
+                    results.record(Kind::RunError, 0, 0, &[Failure::from(error).as_bytes()]);
+                }
+            },
             Err(error) => {
                 let why = Failure {
                     code: (error.kind as u32).into(),
@@ -265,11 +275,10 @@ fn stepped<M: Machine>(
         let Some(op) = step? else { break };
         let row = engine
             .model()
-            .ops()
-            .get(usize::from(op))
+            .operator(op.into())
             .ok_or(RunError::Invalid { op })?;
         // What several operators fill in turn is whole after the last; before, it holds scratch of other kernels.
-        let mut later = engine.model().ops().iter().skip(usize::from(op) + 1);
+        let mut later = engine.model().steps().skip(usize::from(op) + 1);
         let bytes = match later.any(|later| later.out == row.out) {
             true => &[][..],
             false => session

@@ -1,6 +1,6 @@
 //! Feeding a session from one run of bytes, and checking a model against the cases stored in it.
 
-use elastiq::{Engine, RunError, Session};
+use elastiq::{Engine, OpSet, RunError, Session};
 
 /// A session whose inputs are filled from `input`: all input tensors in IO order.
 ///
@@ -59,9 +59,30 @@ pub enum SelfTest {
     Failed(u32, RunError),
 }
 
-/// Run the self-test cases stored in the artifact and compare every output byte.
+/// Run the self-test cases stored in the artifact, of every variant, and compare every output byte.
 pub fn self_test<const OPS: u32>(engine: &Engine<'_, OPS>, arena: &mut [u8]) -> SelfTest {
-    let mut cases = 0;
+    if OPS & OpSet::VARIANTS == 0 {
+        return self_test_of(engine, arena, 0);
+    }
+    let (mut engine, mut cases) = (*engine, 0);
+    for i in 0..engine.variants() {
+        if let Err(error) = engine.select(i) {
+            return SelfTest::Failed(cases, error);
+        }
+        match self_test_of(&engine, arena, cases) {
+            SelfTest::Passed(passed) => cases = passed,
+            other => return other,
+        }
+    }
+    SelfTest::Passed(cases)
+}
+
+/// [`self_test`] of the chosen variant, `cases` passed before.
+fn self_test_of<const OPS: u32>(
+    engine: &Engine<'_, OPS>,
+    arena: &mut [u8],
+    mut cases: u32,
+) -> SelfTest {
     for (input, expected) in engine.model().self_test_cases() {
         let mut rest = expected;
         let mut same = true;

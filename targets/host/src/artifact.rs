@@ -21,6 +21,8 @@ pub struct Artifact {
     pub bytes: Vec<u8>,
     /// Names and layouts; empty where the artifact has no such text.
     pub meta: Meta,
+    /// The operating point in use.
+    pub variant: usize,
 }
 
 impl Artifact {
@@ -43,12 +45,47 @@ impl Artifact {
             path: path.into(),
             bytes,
             meta,
+            variant: 0,
         })
     }
 
-    /// An engine on these bytes.
+    /// The same artifact with the variant of that name, or failing that of that index, in use.
+    ///
+    /// # Errors
+    /// If there is none; names all there are.
+    pub fn with_variant(mut self, name: &str) -> Outcome<Artifact> {
+        let model = Model::parse(&self.bytes).map_err(|e| Failure::at(&self.path, e))?;
+        let names: Vec<&str> = (0..model.variants())
+            .filter_map(|i| model.variant_name(i))
+            .collect();
+        let named = names.iter().position(|n| *n == name && !n.is_empty());
+        let index = || name.parse().ok().filter(|i| *i < names.len());
+        self.variant = named.or_else(index).ok_or_else(|| {
+            let known = match &names[..] {
+                [""] => "the artifact has one, without a name".to_string(),
+                names => format!("there are {}", names.join(", ")),
+            };
+            Failure::at(
+                &self.path,
+                format!("--variant {name}: no such variant ({known})"),
+            )
+        })?;
+        Ok(self)
+    }
+
+    /// An engine on these bytes, with the variant in use.
     pub fn engine(&self) -> Outcome<FullEngine<'_>> {
-        Engine::new(&self.bytes).map_err(|e| Failure::at(&self.path, e))
+        let mut engine = Engine::new(&self.bytes).map_err(|e| Failure::at(&self.path, e))?;
+        engine
+            .select(self.variant)
+            .map_err(|e| Failure::at(&self.path, e))?;
+        Ok(engine)
+    }
+
+    /// Name of the variant in use; `None` where the artifact has only one.
+    pub fn variant_name(&self, model: &Model<'_>) -> Option<String> {
+        let name = model.variant_name(self.variant);
+        name.filter(|_| model.variants() > 1).map(str::to_string)
     }
 
     /// Name of operator `i`.
@@ -205,7 +242,8 @@ impl<'a> Host<'a> {
         let model = *self.engine.model();
         let mut session = elastiq_fw::session::start(&self.engine, input, &mut self.arena)?;
         while let Some(op) = session.step()? {
-            let out = model.ops()[usize::from(op)].out.get();
+            let row = model.operator(op.into());
+            let out = row.ok_or(RunError::Invalid { op })?.out.get();
             after(op, session.tensor(out).unwrap_or_default());
         }
         Ok((0..model.outputs().count())

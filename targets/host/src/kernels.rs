@@ -280,6 +280,7 @@ fn coding(format: WeightFormat) -> String {
     let name = match format.coding {
         Coding::Linear => "int",
         Coding::Codebook => "book",
+        Coding::Nested => "nested",
     };
     format!("{name}{}", format.bits)
 }

@@ -20,6 +20,9 @@ pub struct CoreReport {
     pub core: String,
     /// Kernels that ran, as the program that ran them says.
     pub backend: String,
+    /// Variant that ran, where the artifact has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Inputs that were run.
     pub inputs: usize,
     /// Instructions of one run (emulated cores).
@@ -64,8 +67,7 @@ pub struct LayerReport {
 }
 
 impl LayerReport {
-    fn new(artifact: &Artifact, model: &Model<'_>, i: usize) -> LayerReport {
-        let op = &model.ops()[i];
+    fn new(artifact: &Artifact, model: &Model<'_>, i: usize, op: &OpRow) -> LayerReport {
         LayerReport {
             name: artifact.layer_name(i),
             op: op_name(op),
@@ -132,8 +134,8 @@ pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
     let mut host = Host::new(artifact.engine()?);
     let fail = |e: elastiq::RunError| Failure::at(&artifact.path, e);
     let (passed, cases) = host.self_test().map_err(fail)?;
-    let ops = host.model().ops().len();
-    let (mut totals, mut layers) = (Vec::new(), vec![Vec::new(); ops]);
+    let ops: Vec<&OpRow> = host.model().steps().collect();
+    let (mut totals, mut layers) = (Vec::new(), vec![Vec::new(); ops.len()]);
     let (start, mut progress) = (Instant::now(), Progress::new("timing"));
     while totals.len() < HOST_RUNS.0 || (totals.len() < HOST_RUNS.1 && start.elapsed() < HOST_TIME)
     {
@@ -158,7 +160,7 @@ pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
         LayerReport {
             median_us: Some(median),
             spread_us: Some(q3 - q1),
-            ..LayerReport::new(artifact, &model, i)
+            ..LayerReport::new(artifact, &model, i, ops[i])
         }
     };
     Ok(CoreReport {
@@ -168,7 +170,8 @@ pub fn host(artifact: &Artifact, inputs: &[Vec<u8>]) -> Outcome<CoreReport> {
         inputs: inputs.len(),
         median_us: Some(median),
         spread_us: Some(q3 - q1),
-        macs: model.ops().iter().map(|op| macs(&model, op)).sum(),
+        macs: ops.iter().map(|op| macs(&model, op)).sum(),
+        variant: artifact.variant_name(&model),
         matches_host: passed == cases,
         difference: (passed < cases).then(|| {
             format!(
@@ -189,7 +192,11 @@ pub fn emulated(
     inputs: &[Vec<u8>],
     progress: &mut dyn FnMut(&str),
 ) -> Outcome<CoreReport> {
-    emulated_with(core, artifact, inputs, &RunOptions::default(), progress)
+    let options = RunOptions {
+        variant: artifact.variant as u32,
+        ..Default::default()
+    };
+    emulated_with(core, artifact, inputs, &options, progress)
 }
 
 /// [`emulated`], recording what `options` say.
@@ -220,10 +227,11 @@ pub fn emulated_with(
     }
     let difference = there.first_difference(&here);
     let elf = qemu::build_runner(core, progress)?;
-    let total: u64 = model.ops().iter().map(|op| macs(model, op)).sum();
-    let counts = op_counts(&there, model.ops().len());
+    let ops: Vec<&OpRow> = model.steps().collect();
+    let total: u64 = ops.iter().map(|op| macs(model, op)).sum();
+    let counts = op_counts(&there, ops.len());
     let layer = |(i, instructions): (usize, Option<u64>)| {
-        let layer = LayerReport::new(artifact, model, i);
+        let layer = LayerReport::new(artifact, model, i, ops[i]);
         LayerReport {
             instructions,
             per_mac: ratio(instructions, layer.macs),
@@ -232,6 +240,7 @@ pub fn emulated_with(
     };
     Ok(CoreReport {
         core: core.name.clone(),
+        variant: artifact.variant_name(model),
         other_kernels: other_kernels(core, &there.backend),
         short_of_scratch: short_of_scratch(model, qemu::backend(&core.name)?),
         backend: there.backend,
@@ -267,7 +276,7 @@ fn short_of_scratch(model: &Model<'_>, backend: Backend) -> usize {
                 && (op.scratch.len.get() as usize) < need(&shape, backend).least
         })
     };
-    model.ops().iter().filter(short).count()
+    model.steps().filter(short).count()
 }
 
 /// Instructions per operator of the first input.

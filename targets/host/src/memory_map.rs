@@ -24,7 +24,7 @@ pub struct Block {
 
 /// All storages of a model, by offset and then by time.
 pub fn blocks(artifact: &Artifact, model: &Model<'_>) -> Vec<Block> {
-    let ops = model.ops().len();
+    let ops = model.steps().count();
     let end = |last: u16| usize::from(last).min(ops.saturating_sub(1));
     let mut blocks: Vec<Block> = model
         .tensors()
@@ -42,8 +42,7 @@ pub fn blocks(artifact: &Artifact, model: &Model<'_>) -> Vec<Block> {
         .collect();
     blocks.extend(
         model
-            .ops()
-            .iter()
+            .steps()
             .enumerate()
             .filter(|(_, op)| op.scratch.len.get() > 0)
             .map(|(i, op)| Block {
@@ -98,7 +97,7 @@ const BOTTOM: f64 = 110.0;
 
 /// A drawing: operators along x, bytes of the arena along y, one rectangle per storage.
 pub fn drawing(artifact: &Artifact, model: &Model<'_>, blocks: &[Block]) -> String {
-    let ops = model.ops().len().max(1);
+    let ops = model.steps().count().max(1);
     let arena = model.arena_len().max(1);
     let x = |op: usize| LEFT + PLOT_W * op as f64 / ops as f64;
     let y = |byte: usize| TOP + PLOT_H * (1.0 - byte as f64 / arena as f64);
@@ -163,7 +162,7 @@ pub fn drawing(artifact: &Artifact, model: &Model<'_>, blocks: &[Block]) -> Stri
         }
         doc = doc.add(group);
     }
-    for (i, op) in model.ops().iter().enumerate() {
+    for (i, op) in model.steps().enumerate() {
         let at = (x(i) + x(i + 1)) / 2.0;
         let foot = TOP + PLOT_H + 12.0;
         let text = format!("{i} {}", op_name(op));

@@ -370,8 +370,12 @@ impl Emit<'_> {
         op.p = window16(window, Some(groups).filter(|_| op.kind == OpKind::Conv))?;
         if op.kind == OpKind::Depthwise {
             let (m, taps) = (op.quant.len(), window.kernel[0] * window.kernel[1]);
-            let by_tap = (0..taps).flat_map(|t| (0..m).map(move |o| o * taps + t));
-            op.weights.codes = by_tap.map(|i| op.weights.codes[i]).collect();
+            let by_tap = |codes: &[i8]| {
+                let places = (0..taps).flat_map(|t| (0..m).map(move |o| o * taps + t));
+                places.filter_map(|i| codes.get(i).copied()).collect()
+            };
+            op.weights.codes = by_tap(&op.weights.codes);
+            op.weights.master = by_tap(&op.weights.master);
         }
         Ok(())
     }

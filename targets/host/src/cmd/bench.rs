@@ -34,6 +34,9 @@ pub struct BenchArgs {
     /// Build the application with this artifact in it and print what it needs of flash and RAM
     #[arg(long, conflicts_with_all = ["kernels", "data", "inputs"])]
     size: bool,
+    /// Variant to run, by name or index: the first, if none is named
+    #[arg(long, value_name = "NAME|INDEX", conflicts_with_all = ["kernels", "size"])]
+    variant: Option<String>,
     /// Data whose first samples are run; without it the inputs of the self-test, then patterns
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
@@ -71,7 +74,7 @@ fn places(on: &str) -> Outcome<Vec<Place>> {
 }
 
 fn network(args: &BenchArgs, path: &Path, places: &[Place]) -> Outcome<()> {
-    let artifact = Artifact::load(path)?;
+    let artifact = load(args, path)?;
     let data = args.data.as_deref().map(Dataset::load).transpose()?;
     let inputs = inputs(&artifact, data.as_ref(), args.inputs as usize)?;
     let measured = each(places, |place, progress| match place {
@@ -82,6 +85,15 @@ fn network(args: &BenchArgs, path: &Path, places: &[Place]) -> Outcome<()> {
     show(args.json, Some(matches), &measured, layers::text)?;
     let fault = measured.iter().find_map(|r| r.fault());
     checked(fault.map(|what| format!("{}: {what}", path.display())))
+}
+
+/// The artifact with the variant that is asked for.
+fn load(args: &BenchArgs, path: &Path) -> Outcome<Artifact> {
+    let artifact = Artifact::load(path)?;
+    match &args.variant {
+        Some(name) => artifact.with_variant(name),
+        None => Ok(artifact),
+    }
 }
 
 fn kernels(args: &BenchArgs, places: &[Place]) -> Outcome<()> {

@@ -2,23 +2,25 @@
 
 mod compare;
 mod nupes;
+mod report;
+
+pub use report::text;
 
 use crate::data::{Dataset, InputSpec};
 use crate::failure::{Failure, Outcome, io_text};
-use crate::output::{
-    Progress, TextTable, check_writable, grouped, print, print_json, share, write_file,
-};
+use crate::output::{Progress, check_writable, print, print_json, write_file};
 use clap::Args;
 use clap::ValueEnum;
 use elastiq_quant::Samples;
 use elastiq_quant::calibrate::Method;
-use elastiq_quant::compile::{CompileOptions, CompileReport, Compiled, Decide, compile_deciding};
+use elastiq_quant::compile::{
+    CompileOptions, Compiled, Decide, VariantOptions, compile_deciding, compile_variants,
+};
 use elastiq_quant::import;
 use elastiq_quant::ir::Graph;
-use elastiq_quant::lower::format::{Formats, WeightFormat};
+use elastiq_quant::lower::format::{Coding, Formats, WeightFormat};
 use elastiq_quant::pack::without_meta;
 use nupes::NupesArgs;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Compile an ONNX network to an artifact: import, quantize, plan, pack, compare with the float network
@@ -28,7 +30,8 @@ use std::path::{Path, PathBuf};
     elastiq compile ocr.onnx --input-shape x=1,3,48,192 --calib-random=-1,1 -o ocr.eqm\n  \
     elastiq compile digits.onnx --calib digits_train.npz --method nupes --weights 3 --learn -o digits3.eqm\n  \
     elastiq compile digits.onnx --calib digits_train.npz --eval digits_test.npz --method nupes --weights 3 \
-    --compare --bench m4 -o digits3.eqm"
+    --compare --bench m4 -o digits3.eqm\n  \
+    elastiq compile digits.onnx --calib digits_train.npz --variants 8,4,3 -o elastic.eqm"
 )]
 pub struct CompileArgs {
     /// Float or QDQ network
@@ -50,10 +53,13 @@ pub struct CompileArgs {
     /// minmax, percentile:P (50 < P <= 100) or mse
     #[arg(long, value_name = "HOW", default_value = "mse", value_parser = parse_range)]
     range: Method,
-    /// Bits per weight, 2 to 8, and further any of codebook, asymmetric, per-tensor
+    /// Bits per weight, 2 to 8, and further codebook or nested, asymmetric, per-tensor
     #[arg(long, value_name = "BITS[,HOW]", default_value = "8")]
     weights: WeightFormat,
-    /// The same for one layer, by the name of its node
+    /// Widths to put into one artifact over shared weights, 2 to 8 bits each; which one runs is chosen at run time
+    #[arg(long, value_name = "BITS,..", value_delimiter = ',', conflicts_with_all = ["weights", "method", "compare"], value_parser = clap::value_parser!(u8).range(2..=8))]
+    variants: Vec<u8>,
+    /// The same for one layer (in all variants), by the name of its node
     #[arg(long, value_name = "NAME=BITS[,HOW]", value_parser = parse_layer)]
     layer_weights: Vec<(String, WeightFormat)>,
     /// Samples to compare the result with the float network on, all of them [default: 64 of those of --calib]
@@ -151,6 +157,9 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
             let decide = &mut nupes::decide(method, &samples, &mut layers);
             compile_model_deciding(&args.model, graph, &samples, &options, decide)?
         }
+        None if !args.variants.is_empty() => {
+            compile_points(&args.model, graph, &samples, &options, &args.points())?
+        }
         None => compile_model(&args.model, graph, &samples, &options)?,
     };
     if args.no_meta {
@@ -166,6 +175,25 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
     }
     print(&nupes::table(&layers))?;
     print(&text(&compiled.report, &args.output))
+}
+
+impl CompileArgs {
+    /// Operating points of `--variants`: nested weights of every width.
+    fn points(&self) -> Vec<VariantOptions> {
+        let point = |&bits: &u8| VariantOptions {
+            name: bits.to_string(),
+            weights: Formats {
+                default: WeightFormat {
+                    bits,
+                    coding: Coding::Nested,
+                    ..Default::default()
+                },
+                by_layer: self.layer_weights.iter().cloned().collect(),
+            },
+            ..Default::default()
+        };
+        self.variants.iter().map(point).collect()
+    }
 }
 
 /// Imports the network.
@@ -230,6 +258,34 @@ pub fn compile_model_deciding(
     options: &CompileOptions,
     decide: &mut Decide,
 ) -> Outcome<Compiled> {
+    compile_with(model, graph, options, |graph, source, progress| {
+        compile_deciding(graph, source, samples, options, decide, progress)
+    })
+}
+
+/// Compiles an imported network to an artifact with all of `variants`, with a progress bar.
+fn compile_points(
+    model: &Path,
+    graph: Graph,
+    samples: &Samples,
+    options: &CompileOptions,
+    variants: &[VariantOptions],
+) -> Outcome<Compiled> {
+    compile_with(model, graph, options, |graph, source, progress| {
+        compile_variants(graph, source, samples, variants, options, progress)
+    })
+}
+
+fn compile_with(
+    model: &Path,
+    graph: Graph,
+    options: &CompileOptions,
+    compile: impl FnOnce(
+        Graph,
+        &str,
+        &mut elastiq_quant::compile::Progress,
+    ) -> Result<Compiled, elastiq_quant::Error>,
+) -> Outcome<Compiled> {
     let classes: usize = graph
         .outputs
         .first()
@@ -246,89 +302,7 @@ pub fn compile_model_deciding(
         .unwrap_or_default();
     let mut bar = Progress::new("import");
     let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
-    compile_deciding(graph, &source, samples, options, decide, &mut progress)
-        .map_err(|e| Failure::at(model, e))
-}
-
-/// The report of a compilation.
-pub fn text(r: &CompileReport, output: &Path) -> String {
-    let o = &r.output;
-    let mut t = String::new();
-    for line in &r.passes {
-        let _ = writeln!(t, "pass: {line}");
-    }
-    let mut table = TextTable::new(&[
-        "#", "layer", "op", "out", "MACs", "bits", "coding", "weights", "SQNR dB",
-    ]);
-    for (i, l) in r.layers.iter().enumerate() {
-        let skip = l.out_shape.iter().take(3).take_while(|&&d| d == 1).count();
-        let shape: Vec<String> = l.out_shape.iter().skip(skip).map(u32::to_string).collect();
-        table.row([
-            i.to_string(),
-            l.name.clone(),
-            l.op.clone(),
-            shape.join("x"),
-            grouped(l.macs),
-            if l.bits > 0 {
-                l.bits.to_string()
-            } else {
-                String::new()
-            },
-            l.coding.clone(),
-            l.weights_bytes.to_string(),
-            l.sqnr_db.map_or_else(|| "-".into(), |v| format!("{v:.1}")),
-        ]);
-    }
-    let _ = write!(t, "\n{}\n", table.render(&[1, 2, 3, 6]));
-    if o.top1.is_some() {
-        let _ = writeln!(
-            t,
-            "top-1     {} (float {}) on {} samples",
-            share(o.top1),
-            share(o.float_top1),
-            o.samples
-        );
-    }
-    if o.agree.is_some() {
-        let _ = writeln!(
-            t,
-            "agree     {} of the classes with the float network",
-            share(o.agree)
-        );
-    }
-    let sqnr = o
-        .sqnr_db
-        .map_or_else(|| "-".into(), |v| format!("{v:.1} dB"));
-    let _ = writeln!(
-        t,
-        "output    mean error {:.3e}, largest {:.3e}, SQNR {sqnr}",
-        o.mean_error, o.max_error
-    );
-    let _ = writeln!(
-        t,
-        "flash     {} bytes, {} of them weights",
-        n(r.file_bytes),
-        n(r.weights_bytes)
-    );
-    let _ = writeln!(
-        t,
-        "arena     {} bytes, lower bound {}, scratch {}",
-        n(r.arena_bytes),
-        n(r.arena_bound_bytes),
-        n(r.scratch_bytes)
-    );
-    let _ = writeln!(
-        t,
-        "MACs      {}, {} as imported",
-        grouped(r.macs),
-        grouped(r.macs_imported)
-    );
-    let _ = writeln!(t, "wrote     {}", output.display());
-    t
-}
-
-fn n(bytes: usize) -> String {
-    grouped(bytes as u64)
+    compile(graph, &source, &mut progress).map_err(|e| Failure::at(model, e))
 }
 
 fn parse_pair(text: &str) -> Result<(f32, f32), String> {

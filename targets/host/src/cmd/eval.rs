@@ -34,6 +34,9 @@ pub struct EvalArgs {
     /// Score of the positive class, as the network gives it, from which on a sample counts as positive
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f32>,
+    /// Variant to score, by name or index: the first, if none is named
+    #[arg(long, value_name = "NAME|INDEX")]
+    variant: Option<String>,
     /// Use the first N samples only
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -44,7 +47,10 @@ pub struct EvalArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &EvalArgs) -> Outcome<()> {
-    let artifact = Artifact::load(&args.model)?;
+    let mut artifact = Artifact::load(&args.model)?;
+    if let Some(name) = &args.variant {
+        artifact = artifact.with_variant(name)?;
+    }
     let mut data = Dataset::load(&args.data)?;
     if let Some(n) = args.samples {
         data = data.head(n.max(1));

@@ -1,20 +1,23 @@
 //! `elastiq inspect`: what is in an artifact, and whether it still is what was packed.
 
 use crate::artifact::{
-    Artifact, Host, coding_name, dims, in_place, macs, op_name, root, shape_text,
+    Artifact, Host, coding_name, dims, elements, in_place, macs, op_name, root, shape_text,
 };
 use crate::failure::{Failure, Outcome};
 use crate::memory_map::{Block, blocks, drawing, text as map_text};
 use crate::output::{TextTable, check_writable, grouped, print, print_json, write_file};
 use clap::Args;
-use elastiq::format::{DTYPE_I32, Header, PLACE_ARENA, SectionKind, SectionRow};
+use elastiq::format::{
+    DTYPE_I32, Header, OpKind, OpRow, PLACE_ARENA, QuantRow, SectionKind, SectionRow, Span,
+};
 use elastiq::{Io, Model};
 use elastiq_quant::io::quant;
 use elastiq_quant::pack::MetaPort;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::PathBuf;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Show the contents of an artifact: layers, codings, memory map; check it and run its self-test
 #[derive(Args, Debug)]
@@ -41,7 +44,8 @@ struct Report {
     scratch_bytes: usize,
     weights_bytes: usize,
     macs: u64,
-    variants: usize,
+    /// Operating points, at least one.
+    variants: Vec<Variant>,
     self_test: SelfTest,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -50,7 +54,22 @@ struct Report {
     arena: Vec<Block>,
 }
 
+/// An operating point and what of it no variant before it has.
 #[derive(Serialize)]
+struct Variant {
+    name: String,
+    /// Coding of the weights per layer, empty without weights.
+    codings: Vec<String>,
+    /// Bits per weight, averaged over all weights.
+    average_bits: f64,
+    own_ops: usize,
+    own_tensors: usize,
+    own_quant_bytes: usize,
+    own_weights_bytes: usize,
+    self_test: SelfTest,
+}
+
+#[derive(Clone, Copy, Serialize)]
 struct SelfTest {
     passed: usize,
     cases: usize,
@@ -93,10 +112,11 @@ pub fn run(args: &InspectArgs) -> Outcome<()> {
     if let Some(svg) = &args.svg {
         check_writable(svg)?;
     }
-    let mut host = Host::new(artifact.engine()?);
-    let (passed, cases) = host.self_test().map_err(|e| Failure::at(&args.model, e))?;
-    let model = *host.model();
-    let report = Report::of(&artifact, &model, SelfTest { passed, cases });
+    let model = *artifact.engine()?.model();
+    let variants = variants(&artifact, &model)?;
+    let sum = |f: fn(&SelfTest) -> usize| variants.iter().map(|v| f(&v.self_test)).sum();
+    let (passed, cases) = (sum(|t| t.passed), sum(|t| t.cases));
+    let report = Report::of(&artifact, &model, SelfTest { passed, cases }, variants);
     if let Some(svg) = &args.svg {
         write_file(svg, drawing(&artifact, &model, &report.arena).as_bytes())?;
     }
@@ -117,7 +137,12 @@ pub fn run(args: &InspectArgs) -> Outcome<()> {
 }
 
 impl Report {
-    fn of(artifact: &Artifact, model: &Model<'_>, self_test: SelfTest) -> Report {
+    fn of(
+        artifact: &Artifact,
+        model: &Model<'_>,
+        self_test: SelfTest,
+        variants: Vec<Variant>,
+    ) -> Report {
         let header = model.header();
         Report {
             file: artifact.path.display().to_string(),
@@ -128,8 +153,8 @@ impl Report {
             arena_bound_bytes: artifact.meta.arena_bound_bytes,
             scratch_bytes: header.scratch_len.get() as usize,
             weights_bytes: model.weights().len(),
-            macs: model.ops().iter().map(|op| macs(model, op)).sum(),
-            variants: 1,
+            macs: model.steps().map(|op| macs(model, op)).sum(),
+            variants,
             self_test,
             inputs: model
                 .inputs()
@@ -142,8 +167,10 @@ impl Report {
                 .map(|(i, io)| port(io, artifact.meta.outputs.get(i)))
                 .collect(),
             sections: sections(&artifact.bytes),
-            layers: (0..model.ops().len())
-                .map(|i| layer(artifact, model, i))
+            layers: model
+                .steps()
+                .enumerate()
+                .map(|(i, op)| layer(artifact, model, i, op))
                 .collect(),
             arena: blocks(artifact, model),
         }
@@ -161,7 +188,7 @@ impl Report {
             grouped(self.arena_bound_bytes),
             grouped(self.scratch_bytes as u64),
             grouped(self.macs),
-            self.variants,
+            self.variants.len(),
         );
         let _ = writeln!(
             t,
@@ -184,6 +211,9 @@ impl Report {
                 t.push('\n');
             }
         }
+        if self.variants.len() > 1 {
+            let _ = write!(t, "\n{}", self.points());
+        }
         let mut table = TextTable::new(&["section", "offset", "bytes"]);
         for s in &self.sections {
             table.row([s.kind.clone(), s.off.to_string(), s.bytes.to_string()]);
@@ -200,7 +230,7 @@ impl Report {
                 l.shape.clone(),
                 grouped(l.macs),
                 l.weights_bytes.to_string(),
-                l.coding.clone(),
+                self.codings(i),
                 if l.in_place { "yes" } else { "" }.to_string(),
                 l.arena_off
                     .map_or(String::new(), |o| format!("{o}+{}", l.out_bytes)),
@@ -214,6 +244,108 @@ impl Report {
         );
         t
     }
+}
+
+impl Report {
+    /// Codings of layer `i` in all variants, each once.
+    fn codings(&self, i: usize) -> String {
+        let mut found: Vec<&str> = Vec::new();
+        for coding in self.variants.iter().filter_map(|v| v.codings.get(i)) {
+            if !found.contains(&coding.as_str()) {
+                found.push(coding);
+            }
+        }
+        found.join(" ")
+    }
+
+    /// One line per variant: what it has that those before it have not.
+    fn points(&self) -> String {
+        let mut table = TextTable::new(&[
+            "variant",
+            "mean bits",
+            "own operators",
+            "own tensors",
+            "own requantization",
+            "own weights",
+            "self-test",
+        ]);
+        for v in &self.variants {
+            table.row([
+                v.name.clone(),
+                format!("{:.2}", v.average_bits),
+                v.own_ops.to_string(),
+                v.own_tensors.to_string(),
+                v.own_quant_bytes.to_string(),
+                v.own_weights_bytes.to_string(),
+                format!("{}/{}", v.self_test.passed, v.self_test.cases),
+            ]);
+        }
+        table.render(&[0])
+    }
+}
+
+/// Every operating point; its rows and bytes count where no variant before it uses them.
+fn variants(artifact: &Artifact, model: &Model<'_>) -> Outcome<Vec<Variant>> {
+    let fail = |e| Failure::at(&artifact.path, e);
+    let mut seen = Seen::default();
+    let mut found = Vec::new();
+    for i in 0..model.variants() {
+        let chosen = model.with_variant(i).map_err(fail)?;
+        let mut engine = artifact.engine()?;
+        engine.select(i).map_err(fail)?;
+        let (passed, cases) = Host::new(engine).self_test().map_err(fail)?;
+        let (mut weights, mut bits) = (0, 0);
+        let mut v = Variant {
+            name: chosen.variant_name(i).unwrap_or_default().to_string(),
+            codings: chosen.steps().map(coding_name).collect(),
+            average_bits: 0.0,
+            own_ops: 0,
+            own_tensors: 0,
+            own_quant_bytes: 0,
+            own_weights_bytes: 0,
+            self_test: SelfTest { passed, cases },
+        };
+        for op in chosen.steps() {
+            let codes = codes(model, op);
+            weights += codes;
+            bits += codes * u64::from(op.bits);
+            let key = |span: Span| (span.off.get(), span.len.get());
+            let operands = [Some(op.in0), operands(op).then_some(op.in1), Some(op.out)];
+            v.own_ops += usize::from(seen.ops.insert(op.as_bytes()));
+            if seen.quant.insert(key(op.quant)) {
+                v.own_quant_bytes += op.quant.len.get() as usize * size_of::<QuantRow>();
+            }
+            if seen.weights.insert(key(op.weights)) {
+                v.own_weights_bytes += op.weights.len.get() as usize;
+            }
+            let new = operands.into_iter().flatten().map(|t| t.get());
+            v.own_tensors += new.filter(|t| seen.tensors.insert(*t)).count();
+        }
+        v.average_bits = bits as f64 / weights.max(1) as f64;
+        found.push(v);
+    }
+    Ok(found)
+}
+
+/// What the variants so far use.
+#[derive(Default)]
+struct Seen<'m> {
+    ops: HashSet<&'m [u8]>,
+    tensors: HashSet<u16>,
+    quant: HashSet<(u32, u32)>,
+    weights: HashSet<(u32, u32)>,
+}
+
+/// Whether an operator has a second operand.
+fn operands(op: &OpRow) -> bool {
+    [OpKind::Add as u8, OpKind::Mul as u8].contains(&op.kind)
+}
+
+/// Weights of an operator.
+fn codes(model: &Model<'_>, op: &OpRow) -> u64 {
+    let out = elements(&model.tensors()[usize::from(op.out.get())]) as u64;
+    let channels = u64::from(op.quant.len.get());
+    macs(model, op) / (out / channels.max(1)).max(1)
 }
 
 fn port(io: Io<'_>, meta: Option<&MetaPort>) -> Port {
@@ -233,8 +365,7 @@ fn port(io: Io<'_>, meta: Option<&MetaPort>) -> Port {
     }
 }
 
-fn layer(artifact: &Artifact, model: &Model<'_>, i: usize) -> Layer {
-    let op = &model.ops()[i];
+fn layer(artifact: &Artifact, model: &Model<'_>, i: usize, op: &OpRow) -> Layer {
     let out = &model.tensors()[usize::from(op.out.get())];
     let storage = root(model, op.out.get()).1;
     Layer {

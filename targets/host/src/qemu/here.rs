@@ -50,7 +50,7 @@ pub fn run_here(
         count: false,
         ..*options
     };
-    let job = job(model, inputs, options.flags(true));
+    let job = job(model, inputs, options.flags(true), options.variant);
     let mut arena = vec![0; ModelInfo::read(model).map_or(0, |info| info.arena_len)];
     let mut here = Here(vec![]);
     elastiq_fw::runner::run(&mut here, &job, &mut arena);

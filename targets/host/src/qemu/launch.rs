@@ -21,6 +21,8 @@ pub struct RunOptions {
     pub ops: bool,
     /// Bytes of the output of every op, for the first input.
     pub tensors: bool,
+    /// Variant of the model, by index.
+    pub variant: u32,
     /// Longest time for one emulator start.
     pub timeout: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for RunOptions {
             whole: true,
             ops: true,
             tensors: true,
+            variant: 0,
             timeout: Duration::from_secs(300),
         }
     }
@@ -68,7 +71,7 @@ pub fn run(
         .enumerate()
     {
         progress(&format!("running {} inputs on {}", part.len(), core.name));
-        let job = job(model, part, options.flags(index == 0));
+        let job = job(model, part, options.flags(index == 0), options.variant);
         report.add(core, model, &launch(core, &elf, &job, options)?)?;
     }
     Ok(report)
@@ -93,7 +96,7 @@ fn parts<'i>(model: &[u8], inputs: &'i [Vec<u8>], space: usize) -> Outcome<Vec<&
 }
 
 /// Job, model and inputs as the core expects them at the start of the load region.
-pub(super) fn job(model: &[u8], inputs: &[Vec<u8>], flags: u32) -> Vec<u8> {
+pub(super) fn job(model: &[u8], inputs: &[Vec<u8>], flags: u32, variant: u32) -> Vec<u8> {
     let model_off = size_of::<Job>();
     let inputs_off = (model_off + model.len()).next_multiple_of(16);
     let row = Job {
@@ -104,7 +107,7 @@ pub(super) fn job(model: &[u8], inputs: &[Vec<u8>], flags: u32) -> Vec<u8> {
         inputs_off: (inputs_off as u32).into(),
         input_len: (inputs.first().map_or(0, Vec::len) as u32).into(),
         inputs: (inputs.len() as u32).into(),
-        zero: 0.into(),
+        variant: variant.into(),
     };
     let mut bytes = row.as_bytes().to_vec();
     bytes.extend_from_slice(model);

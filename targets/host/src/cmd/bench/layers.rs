@@ -6,7 +6,16 @@ use std::fmt::Write;
 
 /// Totals, then one line per layer.
 pub fn text(r: &CoreReport) -> String {
-    let mut t = format!("{} ({}): {} MACs, ", r.core, r.backend, grouped(r.macs));
+    let variant = match &r.variant {
+        Some(name) => format!(", variant {name}"),
+        None => String::new(),
+    };
+    let mut t = format!(
+        "{} ({}){variant}: {} MACs, ",
+        r.core,
+        r.backend,
+        grouped(r.macs)
+    );
     match (r.instructions, r.median_us) {
         (Some(n), _) => {
             let _ = write!(t, "{} instructions", grouped(n));
