@@ -7,6 +7,7 @@ use crate::calibrate::{Ranges, calibrate};
 use crate::ir::{self, Graph, passes};
 use crate::lower::format::Formats;
 use crate::lower::given::Given;
+use crate::lower::linear::Codes;
 use crate::lower::{Lowered, Place, lower};
 use crate::pack::{Extras, Variant, pack_variants};
 use crate::plan::{merge_in_place, plan_variants};
@@ -195,11 +196,13 @@ fn share(variants: &mut [Variant]) -> Result<(), Error> {
         }
     }
     for i in 0..variants[0].net.ops.len() {
-        let masters: Vec<(Vec<i8>, u8)> = variants
-            .iter()
-            .map(|v| &v.net.ops[i].weights)
-            .map(|w| (w.master.clone(), w.bits))
-            .collect();
+        // Plain codes are a master whose 8 bits are all read.
+        let master = |w: &Codes| match w.is_plain() {
+            true => (w.codes.clone(), w.bits),
+            false => (w.master.clone(), w.bits),
+        };
+        let weights = variants.iter().map(|v| &v.net.ops[i].weights);
+        let masters: Vec<(Vec<i8>, u8)> = weights.map(master).collect();
         for (v, (master, bits)) in variants.iter_mut().zip(&masters) {
             let shared = |(other, other_bits): &(Vec<i8>, u8)| {
                 !other.is_empty() && other == master && other_bits != bits

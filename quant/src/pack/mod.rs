@@ -143,7 +143,7 @@ fn pack_all(
         section(SectionKind::Variants, &variants),
         section(SectionKind::Meta, meta.as_bytes()),
     ];
-    let several = if nets.len() > 1 { OpSet::VARIANTS } else { 0 };
+    let several = if nets.len() > 1 { OpSet::ELASTIC } else { 0 };
     let first_len = |ports: &[usize]| ports.first().map_or(0, |&t| first.tensors[t].bytes());
     let header = Header {
         magic: elastiq::format::MAGIC,

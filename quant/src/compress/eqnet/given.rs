@@ -173,33 +173,19 @@ fn linear_codes<'a>(
                 },
             },
         },
+        nested: false,
     }
 }
 
-/// Upper bits of 8-bit codes; the book holds what they stand for, in steps of 8 bits.
+/// Upper bits of 8-bit codes.
 fn upper_codes<'a>(
     rows: impl Iterator<Item = (&'a [f32], f32)>,
     bits: u8,
     s: &[f32],
 ) -> GivenWeights {
-    let below = 8 - bits;
-    let code = |(row, s8): (&'a [f32], f32)| {
-        let index = move |&w: &f32| ((i16::from(master(w, s8)) + 128) >> below) as i8;
-        row.iter().map(index)
-    };
-    let half = 1i16 << (below - 1);
-    GivenWeights {
-        bits,
-        codes: rows.flat_map(code).collect(),
-        grid: Grid {
-            scale: s.iter().map(|&s| f64::from(s)).collect(),
-            levels: Levels::Book(
-                (0..1i16 << bits)
-                    .map(|i| (i << below) + half - 128)
-                    .collect(),
-            ),
-        },
-    }
+    let code = |(row, s8): (&'a [f32], f32)| row.iter().map(move |&w| master(w, s8));
+    let scale = s.iter().map(|&s| f64::from(s)).collect();
+    GivenWeights::nested(bits, scale, rows.flat_map(code).collect())
 }
 
 /// How a quantizer of activations is stored in `i8`.
