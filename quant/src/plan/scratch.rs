@@ -1,7 +1,7 @@
 //! Scratch memory: what the kernels of a core want for an operator, and what they get.
 
 use crate::lower::{LOp, Lowered};
-use elastiq::format::{CODING_LINEAR, CODING_NESTED, FLAG_ZEROS, OpKind, OpRow};
+use elastiq::format::{CODING_LINEAR, CODING_NESTED, FLAG_ZEROS, OpKind, OpRow, PAIRS_MOST};
 use elastiq::{Backend, Model, Windows};
 
 /// Bytes that an operator may add to the arena where it has no free ones; beyond that it gets what is free.
@@ -35,6 +35,8 @@ pub struct Shape {
     pub plain: bool,
     /// All weights fit 8 bits.
     pub narrow: bool,
+    /// Weights are the upper bits of 8-bit codes.
+    pub nested: bool,
 }
 
 impl Shape {
@@ -47,6 +49,7 @@ impl Shape {
             y: net.tensors[op.out].dims,
             plain: op.weights.is_plain(),
             narrow: op.weights.fits_i8(),
+            nested: op.weights.nested,
         }
     }
 
@@ -54,6 +57,7 @@ impl Shape {
     pub fn of_row(model: &Model, row: &OpRow) -> Option<Shape> {
         let dims = |i: u16| model.tensors()[usize::from(i)].dims.map(|d| d.get());
         let linear = row.coding == CODING_LINEAR;
+        let nested = row.coding == CODING_NESTED;
         let symmetric = row.w_zero.get() == 0 && row.flags & FLAG_ZEROS == 0;
         let plain = linear && row.bits == 8 && symmetric;
         Some(Shape {
@@ -62,7 +66,8 @@ impl Shape {
             x: dims(row.in0.get()),
             y: dims(row.out.get()),
             plain,
-            narrow: plain || row.coding == CODING_NESTED || linear && row.bits < 8,
+            narrow: plain || nested || linear && row.bits < 8,
+            nested,
         })
     }
 }
@@ -112,8 +117,15 @@ pub fn need(shape: &Shape, backend: Backend) -> Need {
         }
         OpKind::Dense => {
             let one = y.iter().product::<usize>() == m;
+            // Codes that are masked where they are.
+            let masked = shape.nested
+                && match backend {
+                    Backend::Dsp => c.is_multiple_of(2) && c <= PAIRS_MOST,
+                    Backend::Helium => false,
+                    _ => true,
+                };
             let (least, full) = match (one, direct) {
-                (true, _) if shape.plain => (layout.dense_len(c), layout.dense_len(c)),
+                (true, _) if shape.plain || masked => (layout.dense_len(c), layout.dense_len(c)),
                 (_, true) => (layout.matrix_len(c, 0), layout.matrix_len(c, 0)),
                 (true, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, 1)),
                 (false, false) => (layout.matrix_len(c, 1), layout.matrix_len(c, m)),

@@ -35,6 +35,7 @@ pub fn given(learned: &Learned) -> GivenWeights {
                 },
             },
             codes: learned.indices.iter().map(code).collect(),
+            nested: false,
         };
     }
     let fits = |book: &[i16]| {
@@ -57,5 +58,6 @@ pub fn given(learned: &Learned) -> GivenWeights {
             levels: Levels::Book(book),
         },
         codes: learned.indices.iter().map(|&i| i as u8 as i8).collect(),
+        nested: false,
     }
 }

@@ -17,6 +17,8 @@ pub enum Program {
     Runner,
     /// Runs the one model in it.
     App,
+    /// Runs every variant of the one model in it.
+    Switch,
     /// Negative control: must not link.
     Panics,
     /// Negative control: must not pass the symbol scan.
@@ -30,6 +32,7 @@ impl Program {
         match self {
             Program::Runner => "runner",
             Program::App => "app",
+            Program::Switch => "switch",
             Program::Panics => "panics",
             Program::Floats => "floats",
             Program::Example(name) => name,
