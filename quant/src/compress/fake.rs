@@ -122,7 +122,7 @@ fn levels(value: &Value, given: &GivenWeights) -> Vec<f32> {
     let k = (given.codes.len() / m).max(1);
     let one = |(i, &code): (usize, &i8)| {
         let c = i / k;
-        (given.grid.value(c, code).unwrap_or(0.0) * given.grid.scale[c]) as f32
+        (given.value(c, code).unwrap_or(0.0) * given.grid.scale[c]) as f32
     };
     given.codes.iter().enumerate().map(one).collect()
 }

@@ -1,7 +1,7 @@
 //! Quantization that was decided before lowering: learned, or found by a search.
 
 use super::format::Grid;
-use super::nested::nested_levels;
+use super::nested::{nested_levels, nested_value};
 use super::quant::Quant;
 use super::steps::{Kind, Steps};
 use crate::Error;
@@ -53,6 +53,14 @@ impl GivenWeights {
             },
             codes: master,
             nested: true,
+        }
+    }
+
+    /// Integer weight that `code` of `codes` stands for in channel `c`, `None` where there is none.
+    pub fn value(&self, c: usize, code: i8) -> Option<f64> {
+        match self.nested {
+            true => Some(nested_value(code, self.bits).into()),
+            false => self.grid.value(c, code),
         }
     }
 }

@@ -8,8 +8,8 @@ use elastiq_quant::compile::CompileOptions;
 use elastiq_quant::compress::eqnet::{Format, SpaceOptions, SubnetConfig, Supernet};
 use elastiq_quant::io::Ports;
 use elastiq_quant::ir::{Graph, Op, Unary, ValueId, Window};
-use elastiq_quant::lower::format::{Formats, Grid, Levels};
-use elastiq_quant::lower::given::{self, Given};
+use elastiq_quant::lower::format::{Formats, Levels};
+use elastiq_quant::lower::given::{self, Given, GivenWeights};
 use elastiq_quant::lower::quant::{mult, shift_for};
 use elastiq_quant::lower::{Lowered, lower};
 use elastiq_quant::pack::{Extras, pack};
@@ -21,8 +21,15 @@ use std::collections::HashMap;
 type Run = HashMap<ValueId, Vec<i8>>;
 
 /// Weight integers of a layer, and scale per channel.
-fn weights(grid: &Grid, codes: &[i8], channels: usize) -> (Vec<i64>, Vec<f64>) {
+fn weights(given: &GivenWeights, channels: usize) -> (Vec<i64>, Vec<f64>) {
+    let (grid, codes) = (&given.grid, &given.codes);
     let k = codes.len() / channels;
+    if given.nested {
+        // The upper bits, and the middle of what is below them.
+        let step = 1 << (8 - given.bits);
+        let middle = |&code: &i8| i64::from(code).div_euclid(step) * step + step / 2;
+        return (codes.iter().map(middle).collect(), grid.scale.clone());
+    }
     let integer = |(i, &code): (usize, &i8)| match &grid.levels {
         Levels::Linear { zeros, .. } => {
             let zero = zeros.get(i / k).or(zeros.first()).copied().unwrap_or(0);
@@ -55,7 +62,7 @@ fn model(graph: &Graph, given: &Given, input: &[i8]) -> Run {
                 let (qx, out) = (quant_of(layer.input), quant_of(layer.output));
                 let g = &given.weights[&node.name];
                 let channels = shape_of(layer.weights)[0];
-                let (w, scale) = weights(&g.grid, &g.codes, channels);
+                let (w, scale) = weights(g, channels);
                 let zero = i64::from(qx.quant.zero);
                 let x: Vec<i64> = x.iter().map(|&v| i64::from(v) - zero).collect();
                 let sums = match &node.op {
