@@ -10,11 +10,10 @@ elastiq_fw::entry!(board::run);
 
 #[cfg(target_os = "none")]
 mod board {
-    use core::ffi::CStr;
     use elastiq::{Aligned, Engine, ModelInfo, include_model};
     use elastiq_fw::once::Once;
-    use elastiq_fw::semihosting::{exit, print};
     use elastiq_fw::session::start;
+    use platform::board::SETUP;
 
     static MODEL: &Aligned<[u8]> = &include_model!(env!("ELASTIQ_MODEL"));
     const INFO: ModelInfo = ModelInfo::of(&MODEL.0);
@@ -22,84 +21,44 @@ mod board {
 
     /// Exit codes: 0 done, 4 arena already taken, 5 model refused, 6 no self-test in it, 8 run refused.
     pub fn run() -> ! {
-        let Some(arena) = ARENA.take() else { exit(4) };
-        let Ok(mut engine) = Engine::<{ INFO.ops }>::new(&MODEL.0) else {
-            exit(5)
-        };
+        SETUP.start();
+        SETUP.end(match every_variant() {
+            Ok(()) => 0,
+            Err(code) => code,
+        })
+    }
+
+    fn every_variant() -> Result<(), u8> {
+        let arena = ARENA.take().ok_or(4)?;
+        let mut engine = Engine::<{ INFO.ops }>::new(&MODEL.0).map_err(|_| 5)?;
         for i in 0..engine.variants() {
-            // An index and a row are looked up; weights stay where they are, and so does the arena.
-            if engine.select(i).is_err() {
-                exit(8)
-            }
-            let Some((input, _)) = engine.model().self_test_cases().next() else {
-                exit(6)
-            };
-            let Ok(mut session) = start(&engine, input, &mut arena.0) else {
-                exit(8)
-            };
-            if session.finish().is_err() {
-                exit(8)
-            }
-            let mut line = Line::new();
-            line.text(engine.variant_name(i).unwrap_or_default());
-            line.text(":");
+            // An index is kept: weights stay where they are, and all variants use the same arena.
+            engine.select(i).map_err(|_| 8)?;
+            let (input, _) = engine.model().self_test_cases().next().ok_or(6)?;
+            let mut session = start(&engine, input, &mut arena.0).map_err(|_| 8)?;
+            session.finish().map_err(|_| 8)?;
+            SETUP.print(engine.variant_name(i).unwrap_or_default());
+            SETUP.print(":");
             for byte in session.output(0).unwrap_or_default() {
-                line.number(*byte as i8);
+                print(*byte as i8);
             }
-            line.print();
+            SETUP.print("\n");
         }
-        exit(0)
+        Ok(())
     }
 
-    /// A line of text that ends with a zero byte; what does not fit is left out.
-    struct Line {
-        bytes: [u8; 256],
-        len: usize,
-    }
-
-    impl Line {
-        fn new() -> Line {
-            Line {
-                bytes: [0; 256],
-                len: 0,
-            }
+    /// Print a space and a code.
+    fn print(code: i8) {
+        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let digit = |n: u8| DIGITS.get(usize::from(n)).copied().unwrap_or_default();
+        let n = code.unsigned_abs();
+        SETUP.print(if code < 0 { " -" } else { " " });
+        if n >= 100 {
+            SETUP.print(digit(n / 100));
         }
-
-        fn byte(&mut self, byte: u8) {
-            // One for the line break, one for the zero.
-            if self.len.wrapping_add(2) < self.bytes.len()
-                && let Some(to) = self.bytes.get_mut(self.len)
-            {
-                *to = byte;
-                self.len = self.len.wrapping_add(1);
-            }
+        if n >= 10 {
+            SETUP.print(digit(n / 10 % 10));
         }
-
-        fn text(&mut self, text: &str) {
-            text.bytes().for_each(|byte| self.byte(byte));
-        }
-
-        /// A space and a code.
-        fn number(&mut self, code: i8) {
-            self.byte(b' ');
-            if code < 0 {
-                self.byte(b'-');
-            }
-            let n = code.unsigned_abs();
-            for unit in [100, 10, 1] {
-                if n >= unit || unit == 1 {
-                    self.byte(b'0' + n / unit % 10);
-                }
-            }
-        }
-
-        fn print(mut self) {
-            if let Some(to) = self.bytes.get_mut(self.len) {
-                *to = b'\n';
-            }
-            if let Ok(text) = CStr::from_bytes_until_nul(&self.bytes) {
-                print(text);
-            }
-        }
+        SETUP.print(digit(n % 10));
     }
 }
