@@ -39,6 +39,8 @@ mod kernels;
 mod parts;
 pub mod slots;
 pub mod spec;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use aligned::Aligned;
 pub use backend::{Backend, Layout, PLANE_CHANNELS, PLANE_SLACK, Planes, Windows};

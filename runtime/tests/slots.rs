@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::rng::Rng;
+use common::nor::{Nor, PowerLost};
 use elastiq::slots::{Flash, InUse, Seal, Slots, UpdateError};
 use elastiq::{Engine, LoadErrorKind, OpSet};
 use zerocopy::IntoBytes;
@@ -10,86 +10,6 @@ use zerocopy::IntoBytes;
 const ALL: u32 = OpSet::ALL;
 const OLD: &[u8] = include_bytes!("data/classifier.eqm");
 const NEW: &[u8] = include_bytes!("data/pipeline.eqm");
-
-/// NOR flash: erasing sets all bits of a page, writing clears some. Loses power after `left` units or pages, in the
-/// middle of one.
-struct Nor<const UNIT: usize> {
-    words: Vec<u128>,
-    left: usize,
-    torn: Rng,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct PowerLost;
-
-impl<const UNIT: usize> Nor<UNIT> {
-    fn new(slot_len: usize) -> Self {
-        Nor {
-            words: vec![u128::MAX; 2 * slot_len / 16],
-            left: usize::MAX,
-            torn: Rng(1),
-        }
-    }
-
-    fn mask(&mut self) -> Result<(), u8> {
-        match self.left {
-            0 => Err(0xFF),
-            1 => {
-                self.left = 0;
-                Err(self.torn.word() as u8)
-            }
-            _ => {
-                self.left -= 1;
-                Ok(())
-            }
-        }
-    }
-}
-
-impl<const U: usize> Flash for Nor<U> {
-    type Error = PowerLost;
-    const PAGE: usize = 1024;
-    const UNIT: usize = U;
-
-    fn bytes(&self) -> &[u8] {
-        self.words.as_bytes()
-    }
-
-    fn erase(&mut self, off: usize) -> Result<(), PowerLost> {
-        assert!(off.is_multiple_of(Self::PAGE));
-        let cut = self.mask();
-        let page = &mut self.words.as_mut_bytes()[off..off + 1024];
-        match cut {
-            Ok(()) => page.fill(0xFF),
-            Err(0xFF) => return Err(PowerLost),
-            Err(seed) => {
-                let mut rng = Rng(seed.into());
-                page.iter_mut().for_each(|b| *b |= rng.word() as u8);
-                return Err(PowerLost);
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, off: usize, units: &[u8]) -> Result<(), PowerLost> {
-        assert!(off.is_multiple_of(U) && units.len().is_multiple_of(U));
-        for (i, unit) in units.chunks(U).enumerate() {
-            let cut = self.mask();
-            let keep = match cut {
-                Ok(()) => 0,
-                Err(keep) => keep,
-            };
-            let to = &mut self.words.as_mut_bytes()[off + i * U..][..U];
-            to.iter_mut()
-                .zip(unit)
-                .for_each(|(to, from)| *to &= from | keep);
-            if cut.is_err() {
-                return Err(PowerLost);
-            }
-        }
-        Ok(())
-    }
-}
 
 fn install<F: Flash>(slots: &mut Slots<F>, artifact: &[u8]) -> Result<u32, UpdateError<F::Error>> {
     let mut update = slots.update::<ALL>(artifact.len())?;
@@ -131,7 +51,7 @@ fn every_cut<const U: usize>() -> usize {
         install(&mut slots, NEW).unwrap();
         install(&mut slots, OLD).unwrap();
         let mut flash = slots.into_flash();
-        (flash.left, flash.torn) = (left, Rng(left as u64));
+        flash.cut(left);
         let mut slots = Slots::new(flash);
         let result = install(&mut slots, NEW);
         // Power comes back.

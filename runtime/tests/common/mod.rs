@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod networks;
+pub mod nor;
 pub mod reference;
 pub mod rng;
 

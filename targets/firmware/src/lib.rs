@@ -6,6 +6,8 @@
 //! [`Machine`](runner::Machine). The other modules exist only on a bare-metal target.
 
 pub mod job;
+#[cfg(feature = "train")]
+pub mod learning;
 pub mod runner;
 pub mod session;
 
