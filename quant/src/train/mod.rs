@@ -33,6 +33,6 @@ pub use objective::{ClassWeights, Objective, class_of};
 pub use ops::cpu::{Kernel, apply as apply_kernel};
 pub use optimizer::{Clip, Rule};
 pub use schedule::Schedule;
-pub use trainer::{Control, Event, Run, Trained, train};
+pub use trainer::{Control, Event, Run, Trained, evaluate, train};
 pub use var::Var;
 pub use wdr::{Moments, Wdr};

@@ -61,6 +61,31 @@ impl<'a> Scorer<'a> {
     /// # Errors
     /// As [`Scorer::score`].
     pub fn score_given(&self, graph: &Graph, head: Head, given: &Given) -> Result<f64, Error> {
+        let score = |out: &[f32], i: usize| match self.objective {
+            Objective::Reconstruct => {
+                let input = &self.samples.file_item(graph, i)[0];
+                let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+                -out.iter().zip(input).map(square).sum::<f64>() / out.len().max(1) as f64
+            }
+            Objective::Classify => f64::from(u8::from(class(head, out) == self.data.labels[i])),
+        };
+        let outputs = self.outputs(graph, given)?;
+        let each = outputs.iter().enumerate();
+        let scores: Vec<f64> = each.map(|(i, out)| score(out, i)).collect();
+        Ok(scores.iter().sum::<f64>() / scores.len().max(1) as f64)
+    }
+
+    /// Class that the integer network puts each sample into.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn classes(&self, graph: &Graph, head: Head, given: &Given) -> Result<Vec<usize>, Error> {
+        let outputs = self.outputs(graph, given)?;
+        Ok(outputs.iter().map(|out| class(head, out)).collect())
+    }
+
+    /// First output of the integer network for each sample.
+    fn outputs(&self, graph: &Graph, given: &Given) -> Result<Vec<Vec<f32>>, Error> {
         let ranges = calibrate(graph, &self.calibration, Method::default(), &mut |_, _| {})?;
         let mut net = lower(graph, &ranges, &Formats::default(), given)?;
         merge_in_place(&mut net);
@@ -70,27 +95,16 @@ impl<'a> Scorer<'a> {
             graph,
             &Extras::default(),
         )?;
-        let outputs = outputs(&bytes, graph, self.samples)?;
-        let one = |(i, out): (usize, &Vec<f32>)| {
-            let input = &self.samples.file_item(graph, i)[0];
-            self.one(head, out, input, i)
-        };
-        let scores: Vec<f64> = outputs.iter().enumerate().map(one).collect();
-        Ok(scores.iter().sum::<f64>() / scores.len().max(1) as f64)
+        outputs(&bytes, graph, self.samples)
     }
+}
 
-    /// Score of the output of sample `i`.
-    fn one(&self, head: Head, out: &[f32], input: &ndarray::ArrayD<f32>, i: usize) -> f64 {
-        if self.objective == Objective::Reconstruct {
-            let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
-            return -out.iter().zip(input).map(square).sum::<f64>() / out.len().max(1) as f64;
-        }
-        let class = match (head, out) {
-            (Head::Classes, [index]) => *index as usize,
-            (Head::Binary, _) => class_of(out, 0.5),
-            _ => class_of(out, 0.0),
-        };
-        f64::from(u8::from(class == self.data.labels[i]))
+/// Class that an output of the network stands for.
+fn class(head: Head, out: &[f32]) -> usize {
+    match (head, out) {
+        (Head::Classes, [index]) => *index as usize,
+        (Head::Binary, _) => class_of(out, 0.5),
+        _ => class_of(out, 0.0),
     }
 }
 

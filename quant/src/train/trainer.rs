@@ -104,6 +104,23 @@ pub fn train(
     })
 }
 
+/// Mean loss of a float network on `samples`, and share of correct samples where there are classes; objective and its
+/// weights are those of `config`.
+///
+/// # Errors
+/// Samples that do not fit the network or the objective.
+pub fn evaluate(
+    network: &Network,
+    samples: &Samples,
+    config: &Config,
+) -> Result<(f32, Option<f32>), Error> {
+    let (data, _, task) = prepare(network, samples, samples, config)?;
+    let device = Place::Cpu.device()?;
+    let initial = network.initial().into_iter();
+    let params: Vec<Tensor<1>> = initial.map(|v| vector(v, &device)).collect();
+    Ok(Compute::new(network, task, device).evaluate(&params, &data))
+}
+
 /// Check choices and data of a training; gives training data, validation data and the objective.
 ///
 /// # Errors

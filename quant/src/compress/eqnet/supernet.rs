@@ -5,11 +5,12 @@ use super::forward::Quantized;
 use super::space::{Space, SpaceOptions, SubnetConfig};
 use super::start::Counts;
 use crate::import;
+use crate::lower::given::Given;
 use crate::train::checkpoint::{Checkpoint, Choices};
 use crate::train::compute::Compute;
 use crate::train::data::Data;
 use crate::train::job::Slot;
-use crate::train::objective::Task;
+use crate::train::objective::{Task, class_of};
 use crate::train::score::Scorer;
 use crate::train::var::{host, vector};
 use crate::train::{Config, Hooks, Network, Objective, Place, Var};
@@ -313,10 +314,30 @@ impl Evaluator<'_> {
     /// # Errors
     /// A configuration of another space, a layer that cannot be lowered.
     pub fn int_score(&self, config: &SubnetConfig) -> Result<f64, Error> {
-        let scorer = Scorer::new(self.samples, self.samples, &self.data, self.objective);
-        let given = self.supernet.given(config, scorer.calibration())?;
+        let (scorer, given) = self.integers(config)?;
         let head = self.supernet.frame.network.head();
         scorer.score_given(&self.supernet.graph(), head, &given)
+    }
+
+    /// Share of samples that the integer network of `config` puts into the class that the quantized floats of `float`
+    /// choose, which usually is the same configuration.
+    ///
+    /// # Errors
+    /// As [`Evaluator::int_score`].
+    pub fn agreement(&self, config: &SubnetConfig, float: &SubnetConfig) -> Result<f64, Error> {
+        let (scorer, given) = self.integers(config)?;
+        let head = self.supernet.frame.network.head();
+        let classes = scorer.classes(&self.supernet.graph(), head, &given)?;
+        let floats = self.outputs(float)?;
+        let pairs = classes.iter().zip(&floats);
+        let same = pairs.filter(|(c, row)| **c == class_of(row, 0.0)).count();
+        Ok(same as f64 / floats.len() as f64)
+    }
+
+    fn integers(&self, config: &SubnetConfig) -> Result<(Scorer<'_>, Given), Error> {
+        let scorer = Scorer::new(self.samples, self.samples, &self.data, self.objective);
+        let given = self.supernet.given(config, scorer.calibration())?;
+        Ok((scorer, given))
     }
 
     /// What the loss is taken from, sample by sample.

@@ -53,6 +53,21 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Check every choice against the network.
+    ///
+    /// # Errors
+    /// Names the choice and its bounds.
+    pub fn check(&self, network: &Network) -> Result<(), Error> {
+        if !(0.0..=1.0).contains(&self.guidance) {
+            return Err(Error::input("guidance must be from 0 to 1"));
+        }
+        self.train.check()?;
+        let space = Space::new(network, &self.space)?;
+        self.only.as_ref().map_or(Ok(()), |only| space.check(only))
+    }
+}
+
 /// Result of a training.
 #[derive(Clone, Debug)]
 pub struct TrainedSupernet {
@@ -76,9 +91,7 @@ pub fn train(
     run: &Run,
     watch: &mut dyn FnMut(Event) -> Control,
 ) -> Result<TrainedSupernet, Error> {
-    if !(0.0..=1.0).contains(&options.guidance) {
-        return Err(Error::input("guidance must be from 0 to 1"));
-    }
+    options.check(network)?;
     if run.place != Place::Cpu {
         return Err(Error::input(
             "device: supernets are trained on the processor",
@@ -87,9 +100,6 @@ pub fn train(
     let config = &options.train;
     let (data, val_data, task) = prepare(network, train, val, config)?;
     let (frame, initial) = Frame::start(network.clone(), &options.space, train)?;
-    if let Some(only) = &options.only {
-        frame.space.check(only)?;
-    }
     let mut choices = choices(options);
     remember(&mut choices, &frame);
     let checksums = [data.checksum(), val_data.checksum()];

@@ -146,7 +146,14 @@ pub fn load(model: &Path, seed: u64) -> Outcome<Graph> {
 /// # Errors
 /// Names the file.
 pub fn samples(graph: &Graph, path: &Path) -> Outcome<Samples> {
-    let data = Dataset::load(path)?;
+    samples_of(graph, Dataset::load(path)?)
+}
+
+/// Samples for `graph`.
+///
+/// # Errors
+/// Names the file where it does not fit.
+pub fn samples_of(graph: &Graph, data: Dataset) -> Outcome<Samples> {
     let spec = |p: &elastiq_quant::ir::Port| InputSpec {
         name: p.name.clone(),
         shape: p.file_shape.clone(),

@@ -5,4 +5,5 @@ mod refusals;
 mod report;
 mod results;
 mod search;
+mod supernet;
 mod training;

@@ -1,5 +1,6 @@
 //! `elastiq repro`: the claims of the compression methods, run again on packaged data.
 
+mod eqnet;
 mod nupes;
 mod prune;
 mod seeds;
@@ -20,6 +21,7 @@ pub struct ReproArgs {
 
 #[derive(Subcommand, Debug)]
 enum Method {
+    Eqnet(eqnet::EqnetReproArgs),
     Nupes(nupes::NupesReproArgs),
     Prune(prune::PruneReproArgs),
 }
@@ -27,6 +29,7 @@ enum Method {
 /// Runs the subcommand.
 pub fn run(args: &ReproArgs) -> Outcome<()> {
     match &args.method {
+        Method::Eqnet(args) => eqnet::run(args),
         Method::Nupes(args) => nupes::run(args),
         Method::Prune(args) => prune::run(args),
     }

@@ -3,7 +3,7 @@
 use super::share32;
 use crate::cmd::learning::{Learning, load, stop_flag};
 use crate::cmd::train_bar::Bar;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, io_text};
 use crate::output::{TextTable, note, print, print_json, share, write_file};
 use clap::Args;
 use elastiq_quant::compress::eqnet::{NETWORK_FILE, Options, SpaceOptions, TrainedSupernet, train};
@@ -75,7 +75,7 @@ pub fn run(args: &TrainArgs) -> Outcome<()> {
             return Err(Failure::at(dir, what));
         }
         (false, true) => return Err(Failure::at(dir, "holds no supernet to go on with")),
-        _ => std::fs::create_dir_all(dir).map_err(|e| Failure::at(dir, e))?,
+        _ => {}
     }
     let graph = load(&args.model, args.learning.seed)?;
     let (data, val) = args.learning.samples(&graph)?;
@@ -97,10 +97,15 @@ pub fn run(args: &TrainArgs) -> Outcome<()> {
         guidance: args.guidance,
         only: None,
     };
+    // Whatever is wrong is found before the first step.
+    let network = Network::new(graph).map_err(|e| Failure::at(&args.model, e))?;
+    options
+        .check(&network)
+        .map_err(|e| Failure::at(&args.model, e))?;
+    std::fs::create_dir_all(dir).map_err(|e| Failure::at(dir, io_text(&e)))?;
     let stop = stop_flag()?;
     let file = dir.join(NETWORK_FILE);
     if !file.exists() {
-        let network = Network::new(graph).map_err(|e| Failure::at(&args.model, e))?;
         let described = args
             .model
             .extension()
