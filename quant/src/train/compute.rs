@@ -287,6 +287,10 @@ impl<H: Hooks> Hooks for Search<'_, H> {
         self.hooks.operand(node, index, x)
     }
 
+    fn replace(&mut self, node: usize, x: Var) -> Var {
+        self.hooks.replace(node, x)
+    }
+
     fn output(&mut self, node: usize, x: &Var) {
         if self.found.is_some() {
             return;

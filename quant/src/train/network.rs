@@ -40,7 +40,13 @@ pub trait Hooks {
         x
     }
 
-    /// Output of node `node`.
+    /// Output of node `node`; what is returned takes its place.
+    fn replace(&mut self, node: usize, x: Var) -> Var {
+        let _ = node;
+        x
+    }
+
+    /// Output of node `node`, as others read it.
     fn output(&mut self, node: usize, x: &Var) {
         let _ = (node, x);
     }
@@ -149,6 +155,12 @@ impl Network {
         self.params.iter().position(|p| p.value == *id)
     }
 
+    /// The parameter that is the bias of node `node`.
+    pub fn bias_of(&self, node: usize) -> Option<usize> {
+        let id = self.graph.nodes[node].inputs.get(2)?;
+        self.params.iter().position(|p| p.value == *id)
+    }
+
     /// Parameters that node `node` reads.
     pub fn params_of(&self, node: usize) -> impl Iterator<Item = usize> {
         let inputs = &self.graph.nodes[node].inputs;
@@ -227,6 +239,7 @@ impl Network {
             };
             let args: Vec<Var> = node.inputs.iter().enumerate().map(read).collect();
             let y = ops::apply(&node.op, &args, &self.graph.value(node.output).shape);
+            let y = hooks.replace(i, y);
             hooks.output(i, &y);
             store.insert(node.output, y);
             store.retain(|id, _| self.last.get(id).is_none_or(|&at| at != i));

@@ -167,7 +167,7 @@ fn lowered(graph: &Graph, given: &Given, calib: &Samples) -> (Lowered, Vec<u8>) 
 
 /// Run `samples` on the engine and in the model; every tensor that stands for a value of the graph must be equal. Gives
 /// the number of codes compared, and the class of each sample.
-fn compared(
+pub fn compared(
     graph: &Graph,
     given: &Given,
     samples: &Samples,

@@ -3,5 +3,6 @@
 mod common;
 mod gradients;
 mod integers;
+mod norm;
 mod space;
 mod training;

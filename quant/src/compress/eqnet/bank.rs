@@ -3,6 +3,7 @@
 //! Steps are learned as their logarithms, offsets in units of their step: one learning rate suits tensors of any size.
 
 use super::nested::{MASTER, Nested};
+use super::norm::{Norm, Statistics};
 use super::quantizer::{Codes, FakeQuant};
 use super::space::{LayerConfig, Space};
 use super::start::{self, Counts};
@@ -49,6 +50,8 @@ pub struct Cell {
 pub struct Bank {
     cells: BTreeMap<Key, Cell>,
     slots: Vec<Slot>,
+    /// Normalization by layer.
+    norms: Vec<Option<Norm>>,
     nested: bool,
 }
 
@@ -86,6 +89,7 @@ impl Bank {
         let mut bank = Bank {
             cells: BTreeMap::new(),
             slots: Vec::new(),
+            norms: Vec::new(),
             nested: space.options.nested,
         };
         for (at, layer) in space.layers.iter().enumerate() {
@@ -135,7 +139,26 @@ impl Bank {
                 bank.add(base, key, &name, codes, 1, !symmetric);
             }
         }
+        for layer in &space.layers {
+            let norm = layer.norm.then(|| {
+                let [scale, shift] = ["scale", "shift"].map(|what| {
+                    bank.slots.push(Slot {
+                        name: format!("{}/norm/{what}", layer.name),
+                        shape: vec![layer.channels],
+                        decays: false,
+                    });
+                    base + bank.slots.len() - 1
+                });
+                Norm { scale, shift }
+            });
+            bank.norms.push(norm);
+        }
         bank
+    }
+
+    /// Normalization of the output of layer `at`.
+    pub fn norm(&self, at: usize) -> Option<Norm> {
+        self.norms[at]
     }
 
     fn add(
@@ -176,8 +199,15 @@ impl Bank {
         self.cells[&key]
     }
 
-    /// First values of all parameters, for the weights of each layer, `[channels][..]`, and samples of each tensor.
-    pub fn start(&self, space: &Space, weights: &[Vec<f32>], sites: &[Counts]) -> Vec<Vec<f32>> {
+    /// First values of all parameters, for the weights of each layer, `[channels][..]`, samples of each tensor, and
+    /// statistics of the output of each layer, where it is normalized: normalization starts as what changes nothing.
+    pub fn start(
+        &self,
+        space: &Space,
+        weights: &[Vec<f32>],
+        sites: &[Counts],
+        outputs: &[Option<Statistics>],
+    ) -> Vec<Vec<f32>> {
         let masters: BTreeMap<usize, Vec<f32>> = match self.nested {
             false => BTreeMap::new(),
             true => (0..space.layers.len())
@@ -208,6 +238,12 @@ impl Bank {
                 all[at - base] = offsets.iter().zip(&steps).map(|(b, s)| b / s).collect();
             }
             all[cell.step - base] = steps.iter().map(|s| s.ln()).collect();
+        }
+        for (norm, seen) in self.norms.iter().zip(outputs) {
+            if let (Some(norm), Some(seen)) = (norm, seen) {
+                all[norm.scale - base] = seen.sigma.iter().map(|s| s.ln()).collect();
+                all[norm.shift - base].clone_from(&seen.mean);
+            }
         }
         all
     }

@@ -1,11 +1,16 @@
 //! A network whose layers read quantized weights and activations: float arithmetic on quantized values.
 
 use super::bank::{Bank, Cell, Key, Leaves};
+use super::norm::{Fold, Statistics};
 use super::quantizer::round;
 use super::space::{Space, SubnetConfig};
 use crate::ir::ValueId;
+use crate::train::var::vector;
 use crate::train::{Hooks, Kernel, Network, Var, apply_kernel};
 use std::collections::HashMap;
+
+/// Normalization that is part of the weights, by layer.
+pub type Folds = Vec<Option<Fold>>;
 
 /// Quantizes what the layers of a network read, for one execution.
 pub struct Quantized<'a> {
@@ -14,6 +19,10 @@ pub struct Quantized<'a> {
     pub bank: &'a Bank,
     pub config: &'a SubnetConfig,
     pub leaves: Leaves<'a>,
+    /// What normalization has become, by layer; without it, statistics are those of the batch.
+    pub folds: Option<&'a Folds>,
+    /// Statistics of the batch by layer.
+    pub statistics: Vec<Option<Statistics>>,
     /// Values that were quantized already: several layers may read one.
     seen: HashMap<ValueId, Var>,
 }
@@ -33,6 +42,8 @@ impl<'a> Quantized<'a> {
             bank,
             config,
             leaves,
+            folds: None,
+            statistics: vec![None; space.layers.len()],
             seen: HashMap::new(),
         }
     }
@@ -47,6 +58,11 @@ impl Quantized<'_> {
             bits: c.activation_bits,
             symmetric: c.activation_symmetric,
         })
+    }
+
+    /// What normalization of layer `at` has become.
+    fn fold(&self, at: usize) -> Option<&Fold> {
+        self.folds.and_then(|f| f[at].as_ref())
     }
 
     /// Key of the quantizer of the weights of layer `at`.
@@ -71,20 +87,38 @@ impl Hooks for Quantized<'_> {
             1 => {
                 let key = self.weights(at);
                 let cell = self.bank.cell(key);
-                match key {
+                let w = match key {
                     Key::Nested { .. } => {
                         let master = self.bank.cell(Key::master(at));
                         cell.apply_nested(x.flat, &master, self.leaves)
                     }
                     _ => cell.apply(x.flat, self.leaves),
+                };
+                match self.fold(at) {
+                    Some(fold) => {
+                        let rows = fold.factor.len();
+                        let factor = vector(fold.factor.clone(), &w.device()).reshape([rows, 1]);
+                        let len = w.dims()[0];
+                        (w.reshape([rows, len / rows]) * factor).reshape([len])
+                    }
+                    None => w,
                 }
             }
+            // What is normalized by the batch loses its bias again.
+            _ if self.bank.norm(at).is_some() && self.folds.is_none() => x.flat,
             // A bias counts steps of the sum: products of steps of activations and weights.
             _ => {
                 let step = |cell: Cell| cell.line(self.leaves).0.inner();
                 let weights = step(self.bank.cell(self.weights(at)));
                 let unit = step(self.activation(at)) * weights;
-                apply_kernel(Steps, [x.flat, unit])
+                match self.fold(at) {
+                    Some(fold) => {
+                        let device = unit.device();
+                        let unit = unit * vector(fold.factor.clone(), &device);
+                        apply_kernel(Steps, [vector(fold.bias.clone(), &device), unit])
+                    }
+                    None => apply_kernel(Steps, [x.flat, unit]),
+                }
             }
         };
         let y = Var::new(flat, x.lead, &x.shape);
@@ -93,6 +127,19 @@ impl Hooks for Quantized<'_> {
             self.seen.insert(value, y.clone());
         }
         y
+    }
+
+    fn replace(&mut self, node: usize, x: Var) -> Var {
+        let at = self.space.layers.iter().position(|l| l.node == node);
+        let norm = at.and_then(|at| Some((at, self.bank.norm(at)?)));
+        match norm.filter(|_| self.folds.is_none()) {
+            Some((at, norm)) => {
+                let (y, seen) = norm.apply(&x, self.leaves);
+                self.statistics[at] = Some(seen);
+                y
+            }
+            None => x,
+        }
     }
 }
 

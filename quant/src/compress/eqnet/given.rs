@@ -1,6 +1,7 @@
 //! From a configuration to what lowering needs: codes and grids of weights, quantization of activations.
 
 use super::bank::Key;
+use super::forward::Folds;
 use super::nested::master;
 use super::quantizer::{Codes, Line};
 use super::space::SubnetConfig;
@@ -24,15 +25,34 @@ impl Supernet {
         network.with_params(&self.params[..network.params().len()])
     }
 
-    /// Quantization of `config`. Ranges of tensors that no layer reads are those seen on `samples`.
+    /// Quantization of `config`; see [`Supernet::quantized`].
+    ///
+    /// # Errors
+    /// As [`Supernet::quantized`].
+    pub fn given(&self, config: &SubnetConfig, samples: &Samples) -> Result<Given, Error> {
+        Ok(self.quantized(config, samples)?.1)
+    }
+
+    /// The float network with the biases of `config`, and the quantization of `config`. Ranges of tensors that no layer
+    /// reads are those seen on `samples`, and so are statistics of normalization that have no samples of their own.
     ///
     /// # Errors
     /// A configuration of another space, samples that do not fit the network.
-    pub fn given(&self, config: &SubnetConfig, samples: &Samples) -> Result<Given, Error> {
+    pub fn quantized(
+        &self,
+        config: &SubnetConfig,
+        samples: &Samples,
+    ) -> Result<(Graph, Given), Error> {
         self.frame.space.check(config)?;
+        let network = &self.frame.network;
+        let data = Data::new(network.graph(), samples)?;
         let device = Place::Cpu.device()?;
         let params = self.tensors(&device);
         let leaves = |i: usize| params[i].clone();
+        let own = self.statistics.as_ref();
+        let own = own.map(|s| Data::new(network.graph(), s)).transpose()?;
+        let statistics = own.as_ref().unwrap_or(&data);
+        let folds = self.frame.folds(config, &leaves, statistics)?;
         let line = |key: Key| {
             let cell = self.frame.bank.cell(key);
             let (s, b) = cell.line(&leaves);
@@ -49,7 +69,7 @@ impl Supernet {
             let (cell, s, b) = line(key);
             let layer = &self.frame.space.layers[at];
             let rows = self.params[i].chunks((layer.weights / layer.channels).max(1));
-            let weights = match key {
+            let mut weights = match key {
                 Key::Nested { .. } => {
                     let (_, s8, _) = line(Key::master(at));
                     upper_codes(rows.zip(s8), c.weight_bits, &s)
@@ -63,6 +83,10 @@ impl Supernet {
                     linear_codes(rows, cell.codes, &lines, layer.channels)
                 }
             };
+            if let Some(fold) = folds.as_ref().and_then(|f| f[at].as_ref()) {
+                let scales = weights.grid.scale.iter_mut().zip(&fold.factor);
+                scales.for_each(|(s, f)| *s *= f64::from(*f));
+            }
             found.weights.insert(layer.name.clone(), weights);
         }
         for (at, site) in self.frame.space.sites.iter().enumerate() {
@@ -79,28 +103,35 @@ impl Supernet {
                 stored(cell.codes, cell.codes.at(s[0], b[0])),
             );
         }
-        self.add_ranges(config, samples, &params, &mut found)?;
-        Ok(found)
+        self.add_ranges(config, &data, folds.as_ref(), &params, &mut found)?;
+        let mut values = self.params[..network.params().len()].to_vec();
+        for (at, fold) in folds.iter().flatten().enumerate() {
+            let bias = network.bias_of(self.frame.space.layers[at].node);
+            if let (Some(i), Some(fold)) = (bias, fold) {
+                values[i].clone_from(&fold.bias);
+            }
+        }
+        Ok((network.with_params(&values), found))
     }
 
     /// 8-bit ranges of the tensors that no layer reads.
     fn add_ranges(
         &self,
         config: &SubnetConfig,
-        samples: &Samples,
+        data: &Data,
+        folds: Option<&Folds>,
         params: &[Tensor<1>],
         found: &mut Given,
     ) -> Result<(), Error> {
         let network = &self.frame.network;
         let graph = network.graph();
-        let data = Data::new(graph, samples)?;
         let leaves = |i: usize| params[i].clone();
         let mut watch = Watch {
             network,
-            hooks: self.frame.hooks(config, &leaves),
+            hooks: self.frame.hooks(config, &leaves, folds),
             ranges: HashMap::new(),
         };
-        listen(network, &data, &leaves, &mut watch)?;
+        listen(network, data, data.len(), &leaves, &mut watch)?;
         for class in given::activations(graph)? {
             let name = |v: ValueId| graph.value(v).name.clone();
             if class
@@ -138,12 +169,13 @@ impl Supernet {
         opts: &CompileOptions,
         progress: &mut Progress,
     ) -> Result<Compiled, Error> {
+        let (graph, given) = self.quantized(config, calib)?;
         let opts = CompileOptions {
-            given: self.given(config, calib)?,
+            given,
             dead_channels: false,
             ..opts.clone()
         };
-        compile_graph(self.graph(), source, calib, &opts, progress)
+        compile_graph(graph, source, calib, &opts, progress)
     }
 }
 
@@ -217,6 +249,10 @@ impl<H: Hooks> Hooks for Watch<'_, H> {
             self.see(self.network.node(node).inputs[0], &x);
         }
         self.hooks.operand(node, index, x)
+    }
+
+    fn replace(&mut self, node: usize, x: Var) -> Var {
+        self.hooks.replace(node, x)
     }
 
     fn output(&mut self, node: usize, x: &Var) {

@@ -4,6 +4,7 @@ mod bank;
 mod forward;
 mod given;
 mod nested;
+mod norm;
 mod quantizer;
 mod space;
 mod start;

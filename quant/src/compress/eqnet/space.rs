@@ -110,6 +110,8 @@ pub struct Layer {
     pub site: usize,
     /// Weights of 8 bits whatever the others have.
     pub fixed: bool,
+    /// Its output is normalized by the statistics of the batch.
+    pub norm: bool,
     /// Rows that end with a whole byte in an artifact.
     rows: usize,
     /// Rows of 8 bits are stored in pairs for kernels that take two at once.
@@ -138,6 +140,8 @@ pub struct SpaceOptions {
     /// Weights below 8 bits are the upper bits of one 8-bit code, so that an artifact can hold all widths at once;
     /// weights are then symmetric and per channel.
     pub nested: bool,
+    /// Layers whose outputs are normalized by the statistics of the batch, by name.
+    pub batch_norm: Vec<String>,
 }
 
 impl Default for SpaceOptions {
@@ -146,6 +150,7 @@ impl Default for SpaceOptions {
             bits: WIDTHS.collect(),
             free_ends: false,
             nested: false,
+            batch_norm: Vec::new(),
         }
     }
 }
@@ -240,9 +245,23 @@ impl Space {
                 macs: layer.macs,
                 site,
                 fixed,
+                norm: options.batch_norm.contains(&layer.name),
                 rows,
                 pairs,
             });
+        }
+        let is_layer = |name: &&String| layers.iter().any(|l| l.name == **name);
+        if let Some(name) = options.batch_norm.iter().find(|name| !is_layer(name)) {
+            let text = format!("batch normalization: no layer is called `{name}`");
+            return Err(Error::input(text));
+        }
+        let unbiased = |l: &&Layer| l.norm && graph.nodes[l.node].inputs.len() < 3;
+        if let Some(l) = layers.iter().find(unbiased) {
+            let text = format!(
+                "batch normalization: `{}` has no bias to take it up",
+                l.name
+            );
+            return Err(Error::input(text));
         }
         if layers.is_empty() {
             return Err(Error::input("the network has no layer with weights"));

@@ -1,10 +1,12 @@
 //! A trained supernet: weights, the quantizers of all widths and formats, and any of its sub-networks.
 
 use super::bank::{Bank, Leaves};
-use super::forward::Quantized;
+use super::forward::{Folds, Quantized};
+use super::norm::Statistics;
 use super::space::{Space, SpaceOptions, SubnetConfig};
 use super::start::Counts;
 use crate::import;
+use crate::ir::Graph;
 use crate::lower::given::Given;
 use crate::train::checkpoint::{Checkpoint, Choices};
 use crate::train::compute::Compute;
@@ -22,6 +24,8 @@ use std::path::Path;
 
 /// Training samples that first steps come from.
 const START_SAMPLES: usize = 256;
+/// Samples that statistics of normalization come from, at most.
+const STATISTICS_SAMPLES: usize = 1024;
 /// Values below this are rounding of 0: the tensor is still called unsigned.
 const NEGATIVE: f32 = -1e-9;
 /// File of the float network in the folder of a supernet.
@@ -58,14 +62,14 @@ impl Frame {
         train: &Samples,
     ) -> Result<(Frame, Vec<Vec<f32>>), Error> {
         let space = Space::new(&network, options)?;
-        let values = site_values(&network, &space, train)?;
+        let (values, outputs) = observed(&network, &space, train)?;
         let unsigned = values.iter().map(|v| v.iter().all(|&v| v >= NEGATIVE));
         let unsigned: Vec<bool> = unsigned.collect();
         let sites: Vec<Counts> = values.iter().map(|v| Counts::of_many(v)).collect();
         let frame = Frame::new(network, space, unsigned);
         let mut params = frame.network.initial();
         let weights: Vec<Vec<f32>> = frame.weight_params().map(|i| params[i].clone()).collect();
-        params.extend(frame.bank.start(&frame.space, &weights, &sites));
+        params.extend(frame.bank.start(&frame.space, &weights, &sites, &outputs));
         Ok((frame, params))
     }
 
@@ -76,22 +80,63 @@ impl Frame {
         layers.map(move |l| of(l.node).expect("weights of layers are learned"))
     }
 
-    /// Execute `config` on a mini-batch, with the parameters that `leaves` gives.
+    /// Execute `config` on a mini-batch, with the parameters that `leaves` gives; normalization is that of the batch
+    /// where `folds` does not say what it has become.
     pub fn forward(
         &self,
         compute: &Compute,
         config: &SubnetConfig,
         leaves: Leaves,
+        folds: Option<&Folds>,
         inputs: &[Tensor<1>],
         lead: usize,
     ) -> Tensor<2> {
         let params: Vec<Tensor<1>> = (0..self.network.params().len()).map(leaves).collect();
-        compute.forward(&params, inputs, lead, &mut self.hooks(config, leaves))
+        compute.forward(
+            &params,
+            inputs,
+            lead,
+            &mut self.hooks(config, leaves, folds),
+        )
     }
 
     /// Hooks that quantize what layers read.
-    pub fn hooks<'a>(&'a self, config: &'a SubnetConfig, leaves: Leaves<'a>) -> Quantized<'a> {
-        Quantized::new(&self.network, &self.space, &self.bank, config, leaves)
+    pub fn hooks<'a>(
+        &'a self,
+        config: &'a SubnetConfig,
+        leaves: Leaves<'a>,
+        folds: Option<&'a Folds>,
+    ) -> Quantized<'a> {
+        let mut hooks = Quantized::new(&self.network, &self.space, &self.bank, config, leaves);
+        hooks.folds = folds;
+        hooks
+    }
+
+    /// What normalization becomes in `config`, with the statistics of the first samples of `data`; `None` for networks
+    /// without.
+    ///
+    /// # Errors
+    /// A device that is missing.
+    pub fn folds(
+        &self,
+        config: &SubnetConfig,
+        leaves: Leaves,
+        data: &Data,
+    ) -> Result<Option<Folds>, Error> {
+        if self.space.options.batch_norm.is_empty() {
+            return Ok(None);
+        }
+        let mut hooks = self.hooks(config, leaves, None);
+        let n = data.len().min(STATISTICS_SAMPLES);
+        listen(&self.network, data, n, leaves, &mut hooks)?;
+        let one = |(at, seen): (usize, &Option<Statistics>)| {
+            let (norm, seen) = (self.bank.norm(at)?, seen.as_ref()?);
+            let bias = self.network.bias_of(self.space.layers[at].node)?;
+            let values = |i: usize| host(leaves(i));
+            Some(seen.fold(&values(bias), &values(norm.scale), &values(norm.shift)))
+        };
+        let seen = hooks.statistics.iter().enumerate();
+        Ok(Some(seen.map(one).collect()))
     }
 
     /// What is learned: parameters of the network, then of the quantizers.
@@ -101,12 +146,15 @@ impl Frame {
     }
 }
 
-/// What the layers of the float network read, per tensor.
-fn site_values(network: &Network, space: &Space, train: &Samples) -> Result<Vec<Vec<f32>>, Error> {
+/// What the layers of the float network read, per tensor, and the spread of what normalized layers give.
+type Observed = (Vec<Vec<f32>>, Vec<Option<Statistics>>);
+
+fn observed(network: &Network, space: &Space, train: &Samples) -> Result<Observed, Error> {
     struct Listener<'a> {
         space: &'a Space,
         values: Vec<Vec<f32>>,
         heard: Vec<bool>,
+        outputs: Vec<Option<Statistics>>,
     }
     impl Hooks for Listener<'_> {
         fn operand(&mut self, node: usize, index: usize, x: Var) -> Var {
@@ -116,6 +164,13 @@ fn site_values(network: &Network, space: &Space, train: &Samples) -> Result<Vec<
                 self.heard[l.site] = true;
             }
             x
+        }
+
+        fn output(&mut self, node: usize, x: &Var) {
+            let at = self.space.layers.iter().position(|l| l.node == node);
+            if let Some(at) = at.filter(|&at| self.space.layers[at].norm) {
+                self.outputs[at] = Some(Statistics::of(x));
+            }
         }
     }
     let n = train.len().min(START_SAMPLES);
@@ -128,31 +183,27 @@ fn site_values(network: &Network, space: &Space, train: &Samples) -> Result<Vec<
         space,
         values: vec![Vec::new(); space.sites.len()],
         heard: vec![false; space.sites.len()],
+        outputs: vec![None; space.layers.len()],
     };
     let data = Data::new(network.graph(), &head)?;
-    listen(network, &data, &|i| params[i].clone(), &mut listener)?;
-    Ok(listener.values)
+    listen(network, &data, n, &|i| params[i].clone(), &mut listener)?;
+    Ok((listener.values, listener.outputs))
 }
 
-/// Run all of `data` at once, for what `hooks` see.
+/// Run the first `n` samples of `data` at once, for what `hooks` see.
 pub fn listen(
     network: &Network,
     data: &Data,
+    n: usize,
     leaves: Leaves,
     hooks: &mut dyn Hooks,
 ) -> Result<(), Error> {
     let device = Place::Cpu.device()?;
     let params: Vec<Tensor<1>> = (0..network.params().len()).map(leaves).collect();
-    let picks: Vec<usize> = (0..data.len()).collect();
+    let picks: Vec<usize> = (0..n).collect();
     let batch = data.batch(&picks, None).into_iter();
     let inputs: Vec<Tensor<1>> = batch.map(|v| vector(v, &device)).collect();
-    network.forward(
-        &params,
-        &network.constants(&device),
-        &inputs,
-        data.len(),
-        hooks,
-    );
+    network.forward(&params, &network.constants(&device), &inputs, n, hooks);
     Ok(())
 }
 
@@ -161,6 +212,8 @@ pub fn listen(
 pub struct Supernet {
     pub(super) frame: Frame,
     pub(super) params: Vec<Vec<f32>>,
+    /// Samples for statistics of normalization.
+    pub(super) statistics: Option<Samples>,
 }
 
 /// How well a configuration does.
@@ -193,7 +246,11 @@ impl Supernet {
         train: &Samples,
     ) -> Result<Supernet, Error> {
         let (frame, params) = Frame::start(network.clone(), options, train)?;
-        Ok(Supernet { frame, params })
+        Ok(Supernet {
+            frame,
+            params,
+            statistics: None,
+        })
     }
 
     /// The supernet that a training has left in `folder`; the best so far where it has not finished.
@@ -231,10 +288,18 @@ impl Supernet {
                 Supernet {
                     frame,
                     params: saved.best_params,
+                    statistics: None,
                 },
                 config,
             )),
         }
+    }
+
+    /// Take the statistics of normalization from `samples`, in place of those that configurations are scored on.
+    #[must_use]
+    pub fn with_statistics(mut self, samples: Samples) -> Supernet {
+        self.statistics = Some(samples);
+        self
     }
 
     /// Its choices.
@@ -273,11 +338,16 @@ impl Supernet {
             smoothing,
         )?;
         let device = Place::Cpu.device()?;
+        let statistics = self.statistics.as_ref();
+        let statistics = statistics
+            .map(|s| Data::new(network.graph(), s))
+            .transpose()?;
         Ok(Evaluator {
             supernet: self,
             params: self.tensors(&device),
             compute: Compute::new(network, task, device),
             objective: config.objective,
+            statistics,
             samples,
             data,
         })
@@ -290,6 +360,7 @@ pub struct Evaluator<'a> {
     params: Vec<Tensor<1>>,
     compute: Compute<'a>,
     objective: Objective,
+    statistics: Option<Data>,
     samples: &'a Samples,
     data: Data,
 }
@@ -303,8 +374,9 @@ impl Evaluator<'_> {
         let frame = &self.supernet.frame;
         frame.space.check(config)?;
         let leaves = |i: usize| self.params[i].clone();
+        let folds = self.folds(config)?;
         let (loss, accuracy) = self.compute.evaluate_with(&self.data, &mut |inputs, lead| {
-            frame.forward(&self.compute, config, &leaves, inputs, lead)
+            frame.forward(&self.compute, config, &leaves, folds.as_ref(), inputs, lead)
         });
         Ok(Score { loss, accuracy })
     }
@@ -314,9 +386,9 @@ impl Evaluator<'_> {
     /// # Errors
     /// A configuration of another space, a layer that cannot be lowered.
     pub fn int_score(&self, config: &SubnetConfig) -> Result<f64, Error> {
-        let (scorer, given) = self.integers(config)?;
+        let (scorer, graph, given) = self.integers(config)?;
         let head = self.supernet.frame.network.head();
-        scorer.score_given(&self.supernet.graph(), head, &given)
+        scorer.score_given(&graph, head, &given)
     }
 
     /// Share of samples that the integer network of `config` puts into the class that the quantized floats of `float`
@@ -325,19 +397,25 @@ impl Evaluator<'_> {
     /// # Errors
     /// As [`Evaluator::int_score`].
     pub fn agreement(&self, config: &SubnetConfig, float: &SubnetConfig) -> Result<f64, Error> {
-        let (scorer, given) = self.integers(config)?;
+        let (scorer, graph, given) = self.integers(config)?;
         let head = self.supernet.frame.network.head();
-        let classes = scorer.classes(&self.supernet.graph(), head, &given)?;
+        let classes = scorer.classes(&graph, head, &given)?;
         let floats = self.outputs(float)?;
         let pairs = classes.iter().zip(&floats);
         let same = pairs.filter(|(c, row)| **c == class_of(row, 0.0)).count();
         Ok(same as f64 / floats.len() as f64)
     }
 
-    fn integers(&self, config: &SubnetConfig) -> Result<(Scorer<'_>, Given), Error> {
+    fn folds(&self, config: &SubnetConfig) -> Result<Option<Folds>, Error> {
+        let leaves = |i: usize| self.params[i].clone();
+        let data = self.statistics.as_ref().unwrap_or(&self.data);
+        self.supernet.frame.folds(config, &leaves, data)
+    }
+
+    fn integers(&self, config: &SubnetConfig) -> Result<(Scorer<'_>, Graph, Given), Error> {
         let scorer = Scorer::new(self.samples, self.samples, &self.data, self.objective);
-        let given = self.supernet.given(config, scorer.calibration())?;
-        Ok((scorer, given))
+        let (graph, given) = self.supernet.quantized(config, scorer.calibration())?;
+        Ok((scorer, graph, given))
     }
 
     /// What the loss is taken from, sample by sample.
@@ -348,9 +426,10 @@ impl Evaluator<'_> {
         let frame = &self.supernet.frame;
         frame.space.check(config)?;
         let leaves = |i: usize| self.params[i].clone();
+        let folds = self.folds(config)?;
         let mut rows = Vec::new();
         self.compute.evaluate_with(&self.data, &mut |inputs, lead| {
-            let out = frame.forward(&self.compute, config, &leaves, inputs, lead);
+            let out = frame.forward(&self.compute, config, &leaves, folds.as_ref(), inputs, lead);
             let width = out.dims()[1];
             rows.extend(host(out.clone()).chunks(width).map(<[f32]>::to_vec));
             out

@@ -121,6 +121,7 @@ pub fn train(
         supernet: Supernet {
             frame: frame.clone(),
             params: done.params,
+            statistics: None,
         },
         history: done.history,
         best: done.best,
@@ -187,11 +188,13 @@ impl SupernetJob<'_> {
         }
         let leaves = |i: usize| params[i].clone();
         let whole = |c: &&SubnetConfig| {
-            let out = self.frame.forward(&self.compute, c, &leaves, inputs, lead);
+            let out = self
+                .frame
+                .forward(&self.compute, c, &leaves, None, inputs, lead);
             host(out).iter().any(|v| !v.is_finite())
         };
         let config = configs.iter().find(whole).unwrap_or(&configs[0]);
-        let hooks = self.frame.hooks(config, &leaves);
+        let hooks = self.frame.hooks(config, &leaves, None);
         self.compute.blame(&params[..base], inputs, lead, hooks)
     }
 }
@@ -233,7 +236,7 @@ impl Job for SupernetJob<'_> {
         for config in &configs {
             let out = self
                 .frame
-                .forward(&self.compute, config, &leaf, &inputs, picks.len());
+                .forward(&self.compute, config, &leaf, None, &inputs, picks.len());
             let labels = self.compute.loss(out.clone(), self.data, picks, mix);
             let loss = match teacher.take() {
                 None => {
@@ -277,20 +280,25 @@ impl Job for SupernetJob<'_> {
         let supernet = Supernet {
             frame: self.frame.clone(),
             params: params.iter().map(|p| host(p.clone())).collect(),
+            statistics: None,
         };
-        let (graph, head) = (supernet.graph(), self.frame.network.head());
+        let head = self.frame.network.head();
+        let calibration = Data::new(self.frame.network.graph(), self.scorer.calibration())?;
         let count = self.scored.len() as f32;
         let (mut loss, mut accuracy, mut configurations) = (0.0, None, Vec::new());
         let mut failed = None;
         for (name, config) in &self.scored {
             let frame = self.frame;
+            let folds = frame.folds(config, &leaves, &calibration)?;
             let (l, a) = self.compute.evaluate_with(self.val, &mut |inputs, lead| {
-                frame.forward(&self.compute, config, &leaves, inputs, lead)
+                frame.forward(&self.compute, config, &leaves, folds.as_ref(), inputs, lead)
             });
             loss += l / count;
             accuracy = a.map(|a| accuracy.unwrap_or(0.0) + a / count);
-            let given = supernet.given(config, self.scorer.calibration());
-            match given.and_then(|g| self.scorer.score_given(&graph, head, &g)) {
+            let made = supernet.quantized(config, self.scorer.calibration());
+            let score =
+                made.and_then(|(graph, given)| self.scorer.score_given(&graph, head, &given));
+            match score {
                 Ok(score) => configurations.push((name.clone(), score as f32)),
                 Err(e) => failed = Some(format!("configuration {name}: {e}")),
             }

@@ -30,6 +30,9 @@ pub struct EvalArgs {
     /// channel or tensor, sym or asym (weights), sym or asym (activations) [default: channel,sym,sym]
     #[arg(long, value_name = "FORMAT", requires = "config")]
     format: Option<Format>,
+    /// Samples for the statistics of batch normalization, where the supernet has it [default: those of --data]
+    #[arg(long, value_name = "DATA")]
+    statistics: Option<PathBuf>,
     /// Run the integer networks too
     #[arg(long)]
     int: bool,
@@ -57,7 +60,11 @@ struct Row {
 
 /// Runs the subcommand.
 pub fn run(args: &EvalArgs) -> Outcome<()> {
-    let (supernet, config) = Supernet::load(&args.supernet).map_err(Failure::input)?;
+    let (mut supernet, config) = Supernet::load(&args.supernet).map_err(Failure::input)?;
+    if let Some(path) = &args.statistics {
+        let samples = samples(supernet.network().graph(), path)?;
+        supernet = supernet.with_statistics(samples);
+    }
     let data = samples(supernet.network().graph(), &args.data)?;
     let evaluator = supernet
         .evaluator(&data, &config)

@@ -5,9 +5,13 @@ use crate::cmd::learning::{Learning, load, stop_flag};
 use crate::cmd::train_bar::Bar;
 use crate::failure::{Failure, Outcome, io_text};
 use crate::output::{TextTable, note, print, print_json, share, write_file};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use elastiq_quant::compress::eqnet::{NETWORK_FILE, Options, SpaceOptions, TrainedSupernet, train};
-use elastiq_quant::train::{self as float, Config, Control, Event, Network, Run, Wdr};
+use elastiq_quant::ir::Graph;
+use elastiq_quant::lower::given;
+use elastiq_quant::train::{
+    self as float, Config, Control, Event, Network, Run, Wdr, normalized_layers,
+};
 use elastiq_quant::{Samples, export, import};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -42,6 +46,10 @@ pub struct TrainArgs {
     /// Weights below 8 bits are the upper bits of one 8-bit code, so that one artifact can hold several widths
     #[arg(long)]
     nested: bool,
+    /// Layers whose outputs are normalized by the batch in training: those that BatchNorm follows in the file, all but
+    /// the last, or none
+    #[arg(long, value_enum, default_value = "file")]
+    batch_norm: Normalized,
     /// Share of the teacher in the loss of its students
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     guidance: f32,
@@ -63,6 +71,13 @@ pub struct TrainArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Normalized {
+    File,
+    All,
+    None,
 }
 
 /// Runs the subcommand.
@@ -93,6 +108,11 @@ pub fn run(args: &TrainArgs) -> Outcome<()> {
             bits: args.bits.clone(),
             free_ends: args.free_ends,
             nested: args.nested,
+            batch_norm: match args.batch_norm {
+                Normalized::File => normalized_layers(&graph),
+                Normalized::All => all_but_last(&graph)?,
+                Normalized::None => Vec::new(),
+            },
         },
         guidance: args.guidance,
         only: None,
@@ -133,6 +153,13 @@ pub fn run(args: &TrainArgs) -> Outcome<()> {
     report(args, &trained, [data.len(), val.len()], rate)
 }
 
+/// Names of the layers with weights, but for the last.
+fn all_but_last(graph: &Graph) -> Outcome<Vec<String>> {
+    let layers = given::layers(graph).map_err(Failure::input)?;
+    let names = layers.iter().rev().skip(1).rev();
+    Ok(names.map(|l| l.name.clone()).collect())
+}
+
 /// Train the weights of a description as floats.
 fn float_stage(
     args: &TrainArgs,
@@ -140,7 +167,7 @@ fn float_stage(
     [data, val]: [&Samples; 2],
     config: &Config,
     stop: &AtomicBool,
-) -> Outcome<elastiq_quant::ir::Graph> {
+) -> Outcome<Graph> {
     let dir = args.output.join("float");
     let config = Config {
         epochs: args.float_epochs,
