@@ -48,6 +48,23 @@ pub fn infer<const OPS: u32>(
     start(engine, input, arena)?.finish()
 }
 
+/// A recording of `n` words (`i32`, little-endian) that say how to judge, and samples behind them: a byte with the
+/// class, then `len` input bytes. `None` if it is shorter than its words.
+pub fn recorded<const N: usize>(
+    recording: &[u8],
+    len: usize,
+) -> Option<([i32; N], impl Iterator<Item = (u8, &[u8])>)> {
+    let (words, samples) = recording.split_at_checked(4 * N)?;
+    let mut read = words
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| i32::from_le_bytes(*b));
+    let samples = samples.chunks_exact(len.saturating_add(1));
+    let labelled = samples.filter_map(|sample| sample.split_first().map(|(l, x)| (*l, x)));
+    Some((core::array::from_fn(|_| read.next().unwrap_or(0)), labelled))
+}
+
 /// What a self-test found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelfTest {
