@@ -48,12 +48,15 @@ pub fn infer<const OPS: u32>(
     start(engine, input, arena)?.finish()
 }
 
-/// A recording of `n` words (`i32`, little-endian) that say how to judge, and samples behind them: a byte with the
+/// A sample with its class in front.
+pub type Labelled<'r> = (u8, &'r [u8]);
+
+/// A recording of `N` words (`i32`, little-endian) that say how to judge, and samples behind them: a byte with the
 /// class, then `len` input bytes. `None` if it is shorter than its words.
 pub fn recorded<const N: usize>(
     recording: &[u8],
     len: usize,
-) -> Option<([i32; N], impl Iterator<Item = (u8, &[u8])>)> {
+) -> Option<([i32; N], impl Iterator<Item = Labelled<'_>>)> {
     let (words, samples) = recording.split_at_checked(4 * N)?;
     let mut read = words
         .as_chunks::<4>()

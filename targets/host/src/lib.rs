@@ -14,6 +14,7 @@ pub mod kernels;
 pub mod measure;
 pub mod memory_map;
 pub mod output;
+pub mod probe;
 pub mod qemu;
 pub mod report;
 pub mod score;

@@ -226,6 +226,42 @@ fn data(line: &str) -> Option<(u16, Vec<u8>)> {
     }
 }
 
+/// What talks to the probe gets the chip and the very image; what it says ends the command.
+#[cfg(unix)]
+#[test]
+fn images_go_through_the_probe_program() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.eqm"), artifact()).unwrap();
+    let probe = dir.path().join("probe");
+    let run = |script: &str| {
+        std::fs::write(&probe, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&probe, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elastiq"));
+        command
+            .args(["flash", "a.eqm", "--board", "microbit-v2"])
+            .current_dir(dir.path());
+        let out = command.env("ELASTIQ_PROBE", &probe).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (
+            out.status.code().unwrap(),
+            text(&out.stdout),
+            text(&out.stderr),
+        )
+    };
+    let (code, out, err) = run("[ $1 = nRF52833_xxAA ] && cp $2 got.hex");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("flashed, read back, started"), "{out}");
+    let got = std::fs::read(dir.path().join("got.hex")).unwrap();
+    assert!(got == flash(dir.path(), "microbit-v2", "hex"));
+    let (code, out, err) = run("echo 'no debug probe found' >&2; exit 1");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(err, "error: microbit-v2: no debug probe found\n");
+    std::fs::remove_file(&probe).unwrap();
+    let (code, _, err) = elastiq(dir.path(), &["flash", "a.eqm", "--board", "microbit-v2"]);
+    assert!(code == 2 && err.contains("--emit"), "{err}");
+}
+
 #[test]
 fn what_cannot_be_flashed_is_refused_before_anything_is_built() {
     let dir = tempfile::tempdir().unwrap();
@@ -241,7 +277,6 @@ fn what_cannot_be_flashed_is_refused_before_anything_is_built() {
             2,
             "SiFive HiFive1 Rev B has no UF2 boot loader",
         ),
-        (&["a.eqm", "--board", "pico"], 2, "--emit"),
         (&["b.eqm", "--board", "pico", "--emit", "hex"], 2, "b.eqm: "),
         (
             &[

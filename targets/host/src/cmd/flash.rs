@@ -7,16 +7,18 @@ use crate::fit::{Need, at_least, check, table};
 use crate::footprint::{embedded, model_file, of};
 use crate::image::{Format, Image};
 use crate::output::{Spinner, check_writable, grouped, print, print_json, write_file};
+use crate::probe::{DebugProbe, Programmer};
 use crate::qemu;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Build an application with this artifact in it for a board, check that it fits, and write its flash image
+/// Build an application with this artifact in it for a board, check that it fits, and flash it or write its image
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  elastiq flash digits.eqm --board pico --emit uf2\n  \
+    after_help = "Example:\n  elastiq flash digits.eqm --board nrf52840-dk\n  \
+    elastiq flash digits.eqm --board pico --emit uf2\n  \
     elastiq flash digits.eqm --board hifive1 --emit hex -o firmware.hex\n  \
     elastiq flash digits.eqm --board stm32f405 --emulate\n\n\
     The program runs the recorded cases of the artifact and prints on the board's console whether every output is\n\
@@ -28,13 +30,8 @@ pub struct FlashArgs {
     /// Name of a board file
     #[arg(long, value_name = "NAME")]
     board: String,
-    /// Write the image in this format
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        required_unless_present = "emulate"
-    )]
+    /// Write the image in this format in place of flashing it through a debug probe
+    #[arg(long, value_enum, value_name = "FORMAT")]
     emit: Option<Format>,
     /// Image file [default: name of the artifact, board, and format]
     #[arg(short, long, value_name = "FILE", requires = "emit")]
@@ -62,6 +59,8 @@ struct Report {
     file: Option<PathBuf>,
     /// What the emulated board printed.
     printed: Option<String>,
+    /// Written through a debug probe, read back, and started.
+    flashed: bool,
 }
 
 /// Longest time for an emulated board to print its verdict.
@@ -94,6 +93,11 @@ pub fn run(args: &FlashArgs) -> Outcome<()> {
     if let (Some(format), Some(path)) = (args.emit, &output) {
         write_file(path, &encoded(format, &elf, &image, &target, args)?)?;
     }
+    let flashed = args.emit.is_none() && !args.emulate;
+    if flashed {
+        spinner.say("flashing");
+        DebugProbe::find().program(&target, &image)?;
+    }
     drop(spinner);
 
     let report = Report {
@@ -105,6 +109,7 @@ pub fn run(args: &FlashArgs) -> Outcome<()> {
         image_bytes: image.bytes.len(),
         file: output,
         printed,
+        flashed,
     };
     match args.json {
         true => print_json(&report)?,
@@ -209,6 +214,9 @@ fn text(report: &Report, target: &Target) -> String {
     );
     if let Some(printed) = &report.printed {
         text.push_str(&format!("emulated board printed: {}\n", printed.trim()));
+    }
+    if report.flashed {
+        text.push_str("flashed, read back, started: the verdict is on the serial port\n");
     }
     if let Some(file) = &report.file {
         text.push_str(&format!(
