@@ -66,15 +66,16 @@ impl Store {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let value = match self.read(&keys[i]) {
-                Some(value) => Some(value),
-                None => work(i)?,
-            };
-            if let Some(value) = &value {
-                self.write(&keys[i], value)?;
+            if let Some(value) = self.read(&keys[i]) {
                 done();
+                return Ok(Some(value));
             }
-            Ok(value)
+            let value = work(i)?;
+            let Some(value) = value else { return Ok(None) };
+            self.write(&keys[i], &value)?;
+            done();
+            // Numbers as they are read back, so that a stored result prints the same as a fresh one.
+            Ok(self.read(&keys[i]).or(Some(value)))
         };
         (0..keys.len()).into_par_iter().map(one).collect()
     }

@@ -1,8 +1,8 @@
 //! Keyword spotting after training, without labels.
 
 use super::super::Claim;
-use super::seed::{compile, labelled};
-use crate::data::Dataset;
+use super::seed::compile;
+use crate::cmd::learning::samples;
 use crate::failure::{Failure, Outcome};
 use elastiq_quant::compress::nupes::Options;
 use elastiq_quant::import;
@@ -15,7 +15,7 @@ use std::path::Path;
 pub fn claims(folder: &Path) -> Outcome<Vec<Claim>> {
     let model = folder.join("kws_dscnn.onnx");
     let graph = import::load(&model).map_err(|e| Failure::at(&model, e))?;
-    let data = |name: &str| labelled(&graph, &Dataset::load(&folder.join(name))?);
+    let data = |name: &str| samples(&graph, &folder.join(name));
     let (calib, dev) = (data("kws_calib.npz")?, data("kws_dev.npz")?);
     let one = |id: &str, bits: u8, points: f64| -> Outcome<Claim> {
         // The labels of the calibration samples are not used.

@@ -1,7 +1,8 @@
 //! The figures of one seed: a network is trained, then quantized in every way that a claim is about.
 
 use super::trap;
-use crate::data::{Dataset, InputSpec, fetch};
+use crate::cmd::learning::samples_of;
+use crate::data::{Dataset, fetch};
 use crate::failure::{Failure, Outcome};
 use elastiq::{Engine, OpSet};
 use elastiq_quant::Samples;
@@ -130,23 +131,6 @@ pub fn compile(graph: &Graph, calib: &Samples, test: &Samples, options: &Options
     })
 }
 
-/// Data in the shape of the inputs of `graph`, with labels where there are any.
-///
-/// # Errors
-/// Data that does not fit.
-pub fn labelled(graph: &Graph, data: &Dataset) -> Outcome<Samples> {
-    let spec = |p: &elastiq_quant::ir::Port| InputSpec {
-        name: p.name.clone(),
-        shape: p.file_shape.clone(),
-    };
-    let specs: Vec<InputSpec> = graph.inputs.iter().map(spec).collect();
-    let samples = Samples::new(data.fit(&specs)?);
-    Ok(match &data.y {
-        Some(y) => samples.with_labels(y.clone()),
-        None => samples,
-    })
-}
-
 impl Task {
     /// # Errors
     /// Data that cannot be brought.
@@ -200,8 +184,8 @@ impl Task {
         ) else {
             return Ok(None);
         };
-        let calib = labelled(&graph, &self.splits[0].evenly(CALIBRATION))?;
-        let test = labelled(&graph, &self.test_data)?;
+        let calib = samples_of(&graph, self.splits[0].evenly(CALIBRATION))?;
+        let test = samples_of(&graph, self.test_data.clone())?;
         let mut accuracies = BTreeMap::new();
         let mut score = |name: &str, graph: &Graph, options: &Options| -> Outcome<Done> {
             let done = compile(graph, &calib, &test, options)?;
@@ -267,7 +251,7 @@ impl Task {
 
     fn train(&self, net: &str, seed: u64, stop: &AtomicBool) -> Outcome<Option<Graph>> {
         let graph = describe::describe(net, &self.name, seed).map_err(Failure::input)?;
-        let [data, val] = [&self.splits[0], &self.splits[1]].map(|d| labelled(&graph, d));
+        let [data, val] = [&self.splits[0], &self.splits[1]].map(|d| samples_of(&graph, d.clone()));
         let network = Network::new(graph).map_err(Failure::input)?;
         let config = Config {
             epochs: self.epochs,
