@@ -15,6 +15,7 @@ mod book;
 mod descend;
 pub mod fit;
 pub mod learn;
+pub mod mixed;
 pub mod moments;
 pub mod power;
 mod walk;

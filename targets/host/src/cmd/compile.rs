@@ -154,8 +154,22 @@ pub fn run(args: &CompileArgs) -> Outcome<()> {
     let mut layers = Vec::new();
     let mut compiled = match &method {
         Some(method) => {
-            let decide = &mut nupes::decide(method, &samples, &mut layers);
-            compile_model_deciding(&args.model, graph, &samples, &options, decide)?
+            let mixture = nupes::mixture(args, &graph, &samples, &options, method)?;
+            let mut method = method.clone();
+            if let Some(mixture) = &mixture {
+                method.by_layer.clone_from(&mixture.bits);
+            }
+            let decide = &mut nupes::decide(&method, &samples, &mut layers);
+            let spare = mixture.as_ref().map(|_| graph.clone());
+            let done = compile_model_deciding(&args.model, graph, &samples, &options, decide)?;
+            match (mixture, spare) {
+                // Other tables than those that the budget was checked with: those, then.
+                (Some(mixture), Some(graph)) if !nupes::fits(args, &done.report) => {
+                    options.given = mixture.given;
+                    compile_model(&args.model, graph, &samples, &options)?
+                }
+                _ => done,
+            }
         }
         None if !args.variants.is_empty() => {
             compile_points(&args.model, graph, &samples, &options, &args.points())?
@@ -194,6 +208,12 @@ impl CompileArgs {
         };
         self.variants.iter().map(point).collect()
     }
+}
+
+/// Name of the network in reports.
+fn source(model: &Path) -> String {
+    let name = model.file_name().map(|n| n.to_string_lossy().into_owned());
+    name.unwrap_or_default()
 }
 
 /// Imports the network.
@@ -296,10 +316,7 @@ fn compile_with(
             "--labels: {labels} names, the network has {classes} classes"
         )));
     }
-    let source = model
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let source = source(model);
     let mut bar = Progress::new("import");
     let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
     compile(graph, &source, &mut progress).map_err(|e| Failure::at(model, e))

@@ -74,6 +74,41 @@ fn widths_can_differ_between_layers_and_squares_need_no_table() {
     assert_eq!(compiled["layers"][1]["bits"], 4);
 }
 
+/// The artifact keeps the budget and is no worse than uniform widths that keep it.
+#[test]
+fn widths_are_chosen_within_a_budget() {
+    let folder = Folder::new();
+    let of = |more: &[&str]| json(&folder, &with(&[more, &["--json"]].concat()));
+    let three = of(&["--weights", "3"]);
+    let bytes = three["file_bytes"].as_u64().expect("bytes") + 20;
+    let budget = format!("flash={bytes}");
+    let mixed = of(&["--budget", &budget]);
+    assert!(mixed["file_bytes"].as_u64() <= Some(bytes), "{mixed}");
+    assert_eq!(mixed["file_bytes"], folder.read("new.eqm").len());
+    let db = |v: &serde_json::Value| v["output"]["sqnr_db"].as_f64().expect("noise");
+    assert!(
+        db(&mixed) >= db(&three) - 0.5,
+        "{} {}",
+        db(&mixed),
+        db(&three)
+    );
+    let average = of(&["--budget", "bits=4.5"]);
+    let layers = average["nupes"].as_array().expect("layers").len();
+    assert!((1..=3).contains(&layers), "{average}");
+    refused(
+        &folder,
+        &with(&["--budget", "flash=100"]),
+        "cancer.onnx",
+        "nothing fits",
+    );
+    refused(
+        &folder,
+        &with(&["--budget", "instructions=9@m4"]),
+        "--budget",
+        "supernet",
+    );
+}
+
 #[test]
 fn comparison_is_at_equal_widths() {
     let folder = Folder::new();

@@ -1,15 +1,18 @@
 //! `elastiq compile --method nupes`: its arguments, and the table of what was chosen.
 
-use super::{CompileArgs, Levels};
+use super::{CompileArgs, Levels, source};
+use crate::cmd::supernet::parse_budget;
 use crate::failure::{Failure, Outcome};
-use crate::output::TextTable;
+use crate::output::{Progress as Bar, TextTable};
 use clap::Args;
 use elastiq_quant::Samples;
 use elastiq_quant::calibrate::Ranges;
-use elastiq_quant::compile::{CompileReport, Progress};
+use elastiq_quant::compile::{CompileOptions, CompileReport, Progress, compile_graph};
 use elastiq_quant::compress::nupes::fit::Exponents;
 use elastiq_quant::compress::nupes::learn::{Learn, Variant};
+use elastiq_quant::compress::nupes::mixed::{Mixture, mix};
 use elastiq_quant::compress::nupes::{self, Choice, Options};
+use elastiq_quant::compress::search::Budget;
 use elastiq_quant::ir::Graph;
 use elastiq_quant::lower::format::{Coding, WeightFormat};
 use elastiq_quant::lower::given::Given;
@@ -36,6 +39,9 @@ pub struct NupesArgs {
     /// Exponents to choose from, 0.2 to 1.5, with commas: 0.5,1 needs no table on a device [default: all]
     #[arg(long, value_name = "LIST", value_parser = parse_exponent, value_delimiter = ',')]
     exponents: Vec<f64>,
+    /// Choose the width of every layer, 2 to 6 or 8 bits, within flash=BYTES, arena=BYTES or bits=AVERAGE, with commas
+    #[arg(long, value_name = "LIMITS", value_parser = parse_limits, conflicts_with_all = ["layer_weights", "compare"])]
+    budget: Option<Budget>,
     /// Print a table of this and of equal steps (abs-max, least squared error, learned rounding) at the same widths
     #[arg(long)]
     pub compare: bool,
@@ -45,6 +51,15 @@ pub struct NupesArgs {
     /// Seed of the windows that are looked at
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+}
+
+/// A budget without instructions, which are not known for a network that is not compiled yet.
+fn parse_limits(text: &str) -> Result<Budget, String> {
+    let limits = parse_budget(text)?;
+    match limits.core {
+        Some(_) => Err("instructions can be limited by `elastiq supernet search`".into()),
+        None => Ok(Budget(limits.most)),
+    }
 }
 
 fn parse_exponent(text: &str) -> Result<f64, String> {
@@ -68,15 +83,16 @@ pub fn method(args: &CompileArgs) -> Outcome<Option<Options>> {
             (n.data_free, "--data-free"),
             (!n.exponents.is_empty(), "--exponents"),
             (n.compare, "--compare"),
+            (n.budget.is_some(), "--budget"),
         ];
         return match named.iter().find(|(given, _)| *given) {
             Some((_, name)) => Err(Failure::input(format!("{name}: needs --method nupes"))),
             None => Ok(None),
         };
     }
-    if (n.learn || n.compare) && args.calib.is_none() {
+    if (n.learn || n.compare || n.budget.is_some()) && args.calib.is_none() {
         return Err(Failure::input(
-            "--learn and --compare need samples: give --calib in place of --calib-random",
+            "--learn, --compare and --budget need samples: give --calib in place of --calib-random",
         ));
     }
     let plain = |format: &WeightFormat| format.coding == Coding::Linear && !format.asymmetric;
@@ -125,6 +141,52 @@ pub fn decide<'a>(
         *layers = decision.layers;
         Ok(decision.given)
     }
+}
+
+/// Widths within the budget, and the weights that the budget was checked with; `None` without a budget.
+///
+/// # Errors
+/// A budget that nothing fits.
+pub fn mixture(
+    args: &CompileArgs,
+    graph: &Graph,
+    samples: &Samples,
+    options: &CompileOptions,
+    method: &Options,
+) -> Outcome<Option<Mixture>> {
+    let Some(budget) = &args.nupes.budget else {
+        return Ok(None);
+    };
+    let mut bar = Bar::new("search");
+    let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
+    let source = source(&args.model);
+    // The network as it is after passes: names and widths are those of its layers.
+    let quick = CompileOptions {
+        verify_samples: 1,
+        verify_on: None,
+        ..options.clone()
+    };
+    let fail = |e| Failure::at(&args.model, e);
+    let optimized = compile_graph(graph.clone(), &source, samples, &quick, &mut progress);
+    let optimized = optimized.map_err(fail)?.graph;
+    let found = mix(
+        &optimized,
+        &source,
+        samples,
+        options,
+        method,
+        budget,
+        &mut progress,
+    );
+    Ok(Some(found.map_err(fail)?))
+}
+
+/// True where the artifact is within the budget of `args`, if there is one.
+pub fn fits(args: &CompileArgs, report: &CompileReport) -> bool {
+    let within = |most: Option<u64>, is: usize| most.is_none_or(|most| is as u64 <= most);
+    args.nupes.budget.is_none_or(|budget| {
+        within(budget.0.flash, report.file_bytes) && within(budget.0.arena, report.arena_bytes)
+    })
 }
 
 /// What `--json` prints.

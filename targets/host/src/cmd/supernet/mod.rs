@@ -7,6 +7,8 @@ mod export;
 mod search;
 mod train;
 
+pub(in crate::cmd) use search::parse_budget;
+
 use crate::failure::{Failure, Outcome};
 use crate::output::share;
 use clap::{Args, Subcommand};

@@ -83,9 +83,9 @@ enum How {
 
 /// A budget, and the core that instructions are counted on.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Limits {
-    most: Costs,
-    core: Option<String>,
+pub(in crate::cmd) struct Limits {
+    pub most: Costs,
+    pub core: Option<String>,
 }
 
 /// Evaluations of a search that was stopped.
@@ -433,7 +433,7 @@ fn report_text(r: &Report) -> String {
 }
 
 /// `flash=20000,arena=4096,instructions=900000@m4,bits=3.0`
-fn parse_budget(text: &str) -> Result<Limits, String> {
+pub(in crate::cmd) fn parse_budget(text: &str) -> Result<Limits, String> {
     let mut limits = Limits::default();
     for part in text.split(',') {
         let (name, value) = part
