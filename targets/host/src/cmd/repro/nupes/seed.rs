@@ -12,7 +12,7 @@ use elastiq_quant::compress::fake::Fake;
 use elastiq_quant::compress::nupes::fit::{Exponents, Request, fit};
 use elastiq_quant::compress::nupes::{self, Choice, Options};
 use elastiq_quant::io::Ports;
-use elastiq_quant::ir::{Graph, ValueId};
+use elastiq_quant::ir::{Graph, ValueId, exec};
 use elastiq_quant::lower::format::Formats;
 use elastiq_quant::lower::given::{Given, layers};
 use elastiq_quant::train::{Config, Control, Network, Run, describe, train};
@@ -46,6 +46,9 @@ const CONTROL: usize = 500;
 const CONTROL_EXPONENT: f32 = 0.5;
 /// Size of an outlier, in standard deviations of the weights of its layer.
 const SIGMAS: f32 = 10.0;
+/// Weights that are tried for an outlier, and samples whose outputs are looked at.
+const PLACES: usize = 16;
+const PROBES: usize = 32;
 
 /// Data, and the network that is trained on it.
 pub struct Task {
@@ -212,7 +215,7 @@ impl Task {
         if stopped() {
             return Ok(None);
         }
-        let odd = with_outliers(&eight.compiled.graph, seed)?;
+        let odd = with_outliers(&eight.compiled.graph, &calib, seed)?;
         let tensor = |options: Options| Options {
             per_tensor: true,
             ..options
@@ -317,19 +320,42 @@ fn laplace(seed: u64) -> Array2<f64> {
     })
 }
 
-/// The network with one weight of every layer set to `SIGMAS` standard deviations, its sign kept.
-fn with_outliers(graph: &Graph, seed: u64) -> Outcome<Graph> {
+/// The network with one weight of every layer set to [`SIGMAS`] standard deviations, its sign kept: of [`PLACES`] random
+/// weights the one that changes the outputs least, so that the float network still works.
+fn with_outliers(graph: &Graph, calib: &Samples, seed: u64) -> Outcome<Graph> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut graph = graph.clone();
+    let outputs = |graph: &Graph| -> Vec<f32> {
+        let of = |i| exec::run(graph, &calib.ir_item(graph, i), &mut |_, _| {});
+        let all = (0..calib.len().min(PROBES)).flat_map(of);
+        all.flat_map(|y| y.into_iter()).collect()
+    };
     for layer in layers(&graph).map_err(Failure::input)? {
-        let value = &mut graph.values[layer.weights.0];
-        if let Some(constant) = &mut value.constant {
-            let sigma = constant.std(0.0);
+        let Some(constant) = graph.value(layer.weights).constant.clone() else {
+            continue;
+        };
+        let size = SIGMAS * constant.std(0.0);
+        let before = outputs(&graph);
+        let mut best = (f64::INFINITY, constant.clone());
+        for _ in 0..PLACES {
             let at = rng.random_range(0..constant.len());
-            if let Some(w) = Arc::make_mut(constant).iter_mut().nth(at) {
-                *w = w.signum() * SIGMAS * sigma;
+            let mut odd = (*constant).clone();
+            if let Some(w) = odd.iter_mut().nth(at) {
+                *w = w.signum() * size;
+            }
+            let odd = Arc::new(odd);
+            graph.values[layer.weights.0].constant = Some(odd.clone());
+            let change = outputs(&graph);
+            let change = change
+                .iter()
+                .zip(&before)
+                .map(|(a, b)| f64::from(a - b).powi(2));
+            let change: f64 = change.sum();
+            if change < best.0 {
+                best = (change, odd);
             }
         }
+        graph.values[layer.weights.0].constant = Some(best.1);
     }
     Ok(graph)
 }
