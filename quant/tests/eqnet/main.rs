@@ -6,3 +6,4 @@ mod integers;
 mod norm;
 mod space;
 mod training;
+mod variants;

@@ -6,9 +6,11 @@ use super::nested::master;
 use super::quantizer::{Codes, Line};
 use super::space::SubnetConfig;
 use super::supernet::{Supernet, listen};
-use crate::compile::{CompileOptions, Compiled, Progress, compile_graph};
+use crate::compile::{
+    CompileOptions, Compiled, Progress, VariantOptions, compile_graph, compile_variants,
+};
 use crate::ir::{Graph, ValueId};
-use crate::lower::format::{Grid, Levels};
+use crate::lower::format::{Formats, Grid, Levels};
 use crate::lower::given::{self, Given, GivenActivation, GivenWeights};
 use crate::lower::quant::Quant;
 use crate::train::data::Data;
@@ -176,6 +178,51 @@ impl Supernet {
             ..opts.clone()
         };
         compile_graph(graph, source, calib, &opts, progress)
+    }
+}
+
+impl Supernet {
+    /// One artifact with all of `points`, name and configuration, in that order: layers whose width differs are stored
+    /// once, as the 8-bit codes that every width reads. Each point computes what [`Supernet::export`] makes of it alone.
+    ///
+    /// # Errors
+    /// As [`Supernet::export`]; a supernet whose weights are not nested, or whose biases differ from configuration to
+    /// configuration because they hold batch statistics.
+    pub fn export_variants(
+        &self,
+        points: &[(String, SubnetConfig)],
+        source: &str,
+        calib: &Samples,
+        opts: &CompileOptions,
+        progress: &mut Progress,
+    ) -> Result<Compiled, Error> {
+        let options = &self.frame.space.options;
+        if !options.nested {
+            let text = "one artifact for several widths needs a supernet that was trained nested";
+            return Err(Error::input(text));
+        }
+        if !options.batch_norm.is_empty() {
+            let text = "networks with batch normalization have biases of their own at every width, \
+                which one artifact cannot share";
+            return Err(Error::input(text));
+        }
+        let variant = |(name, config): &(String, SubnetConfig)| {
+            let given = self.given(config, calib);
+            Ok(VariantOptions {
+                name: name.clone(),
+                weights: Formats::default(),
+                given: given.map_err(|e| e.within(format!("variant '{name}'")))?,
+            })
+        };
+        let variants = points
+            .iter()
+            .map(variant)
+            .collect::<Result<Vec<_>, Error>>()?;
+        let opts = CompileOptions {
+            dead_channels: false,
+            ..opts.clone()
+        };
+        compile_variants(self.graph(), source, calib, &variants, &opts, progress)
     }
 }
 

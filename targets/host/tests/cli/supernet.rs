@@ -183,6 +183,28 @@ fn bad_input_is_refused() {
         0
     );
     no(&train("net.toml", &[]), "net", "holds a supernet already");
+    let export = |more: &[&'static str]| -> Vec<&str> {
+        let first = [
+            "supernet",
+            "export",
+            "net",
+            "--calib",
+            "train.npz",
+            "-o",
+            "net.eqm",
+        ];
+        first.iter().chain(more).copied().collect()
+    };
+    no(
+        &export(&["--variants", "8,1"]),
+        "--config 1",
+        "expected a width",
+    );
+    no(
+        &export(&["--variants", "8,8"]),
+        "net",
+        "two variants are called '8'",
+    );
     no(
         &eval("net", &["--config", "9"]),
         "--config 9",
@@ -220,4 +242,35 @@ fn bad_input_is_refused() {
     state[100] ^= 1;
     folder.write("net/last.ckpt", &state);
     no(&eval("net", &[]), "last.ckpt", "damaged");
+}
+
+#[test]
+fn one_artifact_holds_several_widths() {
+    let folder = folder();
+    let trained = elastiq(&folder, &train("net.toml", &["--epochs", "2", "--nested"]));
+    assert_eq!(trained.code, 0, "{}", trained.err);
+    let export = |what: &'static str, of: &'static str, out: &'static str| {
+        let args = [
+            "supernet",
+            "export",
+            "net",
+            "--calib",
+            "train.npz",
+            what,
+            of,
+            "-o",
+            out,
+        ];
+        assert_eq!(elastiq(&folder, &args).code, 0);
+    };
+    export("--variants", "8,4,2", "all.eqm");
+    let score = |args: &[&str]| {
+        let data = ["--data", "test.npz", "--json"];
+        json(&folder, &[args, &data].concat())["confusion"].clone()
+    };
+    for (width, file) in [("8", "8.eqm"), ("4", "4.eqm"), ("2", "2.eqm")] {
+        export("--config", width, file);
+        let chosen = score(&["eval", "all.eqm", "--variant", width]);
+        assert_eq!(chosen, score(&["eval", file]), "{width}");
+    }
 }

@@ -65,13 +65,24 @@ impl<'a> Exports<'a> {
 
     /// The artifact of a sub-network, with progress.
     pub fn make_with(&self, config: &SubnetConfig, progress: &mut Progress) -> Outcome<Compiled> {
-        let name = self
-            .folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
         self.supernet
-            .export(config, &name, &self.calib, &self.options, progress)
+            .export(config, &self.name(), &self.calib, &self.options, progress)
             .map_err(|e| Failure::at(self.folder, e))
+    }
+
+    /// One artifact of several sub-networks, by name.
+    pub fn make_variants(
+        &self,
+        points: &[(String, SubnetConfig)],
+        progress: &mut Progress,
+    ) -> Outcome<Compiled> {
+        self.supernet
+            .export_variants(points, &self.name(), &self.calib, &self.options, progress)
+            .map_err(|e| Failure::at(self.folder, e))
+    }
+
+    fn name(&self) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 }

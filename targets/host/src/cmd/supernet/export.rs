@@ -6,21 +6,30 @@ use crate::cmd::compile;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Progress, check_writable, print, print_json, write_file};
 use clap::Args;
-use elastiq_quant::compress::eqnet::{Format, Supernet};
+use elastiq_quant::compress::eqnet::{Format, SubnetConfig, Supernet};
 use std::path::PathBuf;
 
 /// Make the artifact of a sub-network
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  elastiq supernet export mnist --config 3 --calib mnist_train.npz -o mnist3.eqm\n  \
-    elastiq supernet export mnist --config found.json --calib mnist_train.npz --core m0 -o mnist.eqm"
+    elastiq supernet export mnist --config found.json --calib mnist_train.npz --core m0 -o mnist.eqm\n  \
+    elastiq supernet export mnist --variants 8,4,3,2 --calib mnist_train.npz -o elastic.eqm"
 )]
 pub struct ExportArgs {
     /// Folder that `elastiq supernet train` wrote
     supernet: PathBuf,
     /// A width, WEIGHTS/ACTIVATIONS, or a file with a configuration
-    #[arg(long, value_name = "BITS|FILE.json")]
-    config: String,
+    #[arg(
+        long,
+        value_name = "BITS|FILE.json",
+        required_unless_present = "variants",
+        conflicts_with = "variants"
+    )]
+    config: Option<String>,
+    /// Several of them in one artifact that changes between them while it runs; needs a nested supernet
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    variants: Vec<String>,
     /// channel or tensor, sym or asym (weights), sym or asym (activations) [default: channel,sym,sym]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -45,7 +54,12 @@ pub struct ExportArgs {
 pub fn run(args: &ExportArgs) -> Outcome<()> {
     check_writable(&args.output)?;
     let (supernet, _) = Supernet::load(&args.supernet).map_err(Failure::input)?;
-    let config = configuration(supernet.space(), &args.config, args.format)?;
+    let point = |text: &String| -> Outcome<(String, SubnetConfig)> {
+        let config = configuration(supernet.space(), text, args.format)?;
+        Ok((text.clone(), config))
+    };
+    let names = args.config.iter().chain(&args.variants);
+    let points = names.map(point).collect::<Outcome<Vec<_>>>()?;
     let core = args.core.as_deref();
     let exports = Exports::with(
         &args.supernet,
@@ -56,7 +70,10 @@ pub fn run(args: &ExportArgs) -> Outcome<()> {
     )?;
     let mut bar = Progress::new("export");
     let mut progress = |stage: &str, done: usize, total: usize| bar.at(stage, done, total);
-    let compiled = exports.make_with(&config, &mut progress)?;
+    let compiled = match (&args.config, points.as_slice()) {
+        (Some(_), [(_, config)]) => exports.make_with(config, &mut progress)?,
+        _ => exports.make_variants(&points, &mut progress)?,
+    };
     drop(bar);
     write_file(&args.output, &compiled.bytes)?;
     match args.json {
