@@ -89,7 +89,7 @@ pub fn line(values: &Counts, codes: Codes, symmetric: bool) -> (f32, f32) {
     best(shrinks().map(candidate))
 }
 
-/// Step of the upper `bits` bits of codes of step `s8`; twice as far as to the full step and back.
+/// Step of the upper `bits` bits of codes of step `s8`: from a quarter more than `s8` downwards.
 pub fn nested(values: &Counts, s8: f32, bits: u8) -> f32 {
     let candidate = |share: f32| {
         let s = 1.25 * share * s8;

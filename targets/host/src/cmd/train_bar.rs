@@ -88,8 +88,12 @@ impl Drop for Bar {
 
 fn line(r: &EpochReport, epochs: usize) -> String {
     let loss = r.loss.map_or("-".to_string(), |l| format!("{l:.4}"));
+    let [reals, integers] = match r.configurations.is_empty() {
+        true => ["float", "8-bit"],
+        false => ["quantized", "integers"],
+    };
     format!(
-        "epoch {}/{epochs}: loss {loss}, accuracy {}; validation: loss {:.4}, float {}, 8-bit {}{}",
+        "epoch {}/{epochs}: loss {loss}, accuracy {}; validation: loss {:.4}, {reals} {}, {integers} {}{}",
         r.epoch,
         share(r.accuracy.map(f64::from)),
         r.val_loss,
