@@ -1,8 +1,8 @@
 //! Power-function quantization: non-uniform levels of 2 to 7 bits that a device decodes by a table of integers.
 //!
-//! A weight is `clip * sgn(k) (|k| / q)^(1/a)`. Exponent `a` and clipping points are searched per layer ([`fit`]), codes
-//! and exponent are learned where asked for ([`learn`]): layer after layer, with inputs from the network that is
-//! quantized so far and outputs of the float network as targets ([`walk`]). What comes out is a [`Given`]: codes and a
+//! A weight is `clip * sgn(k) (|k| / q)^(1/a)`. Exponent `a` and clipping points are searched per layer ([`mod@fit`]), codes
+//! and exponent are learned where asked for ([`mod@learn`]): layer after layer, with inputs from the network that is
+//! quantized so far and outputs of the float network as targets. What comes out is a [`Given`]: codes and a
 //! book of integers per layer. Each operand is decoded *before* the multiplication: adding up in the power domain and
 //! undoing the power afterwards is wrong, because powers keep products, not sums.
 //!

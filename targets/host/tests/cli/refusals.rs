@@ -181,7 +181,7 @@ fn bad_arguments_are_refused() {
         &folder,
         &with(&["--weights", "4,book"]),
         "--weights",
-        "none of codebook, asymmetric, per-tensor",
+        "none of codebook, nested, asymmetric, per-tensor",
     );
     refused(
         &folder,
