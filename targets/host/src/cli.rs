@@ -21,7 +21,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Quickstart(cmd::quickstart::QuickstartArgs),
-    Compile(cmd::compile::CompileArgs),
+    Compile(Box<cmd::compile::CompileArgs>),
     Inspect(cmd::inspect::InspectArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
