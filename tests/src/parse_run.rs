@@ -22,13 +22,17 @@ pub fn parse_run(data: &[u8]) -> bool {
     let Ok(engine) = Engine::<{ OpSet::ALL }>::new(data) else {
         return false;
     };
-    let first = run(&engine, data);
-    assert_eq!(first, run(&engine, data), "two runs differ");
-    // What Copy does not write holds whatever was there, scratch of other kernels for one.
-    let copies = |op: &OpRow| op.kind == OpKind::Copy as u8;
-    if !model.ops().iter().any(copies) {
-        let portable = engine.with_backend(Backend::Portable);
-        assert_eq!(first, run(&portable, data), "two backends differ");
+    let mut engine = engine;
+    for variant in 0..engine.variants() {
+        engine.select(variant).expect("a variant that is there");
+        let first = run(&engine, data);
+        assert_eq!(first, run(&engine, data), "two runs differ");
+        // What Copy does not write holds whatever was there, scratch of other kernels for one.
+        let copies = |op: &OpRow| op.kind == OpKind::Copy as u8;
+        if !model.ops().iter().any(copies) {
+            let portable = engine.with_backend(Backend::Portable);
+            assert_eq!(first, run(&portable, data), "two backends differ");
+        }
     }
     true
 }
@@ -56,13 +60,11 @@ fn run(engine: &Engine<'_, { OpSet::ALL }>, data: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Upper bound of the inner-loop steps of all ops.
+/// Upper bound of the inner-loop steps of the ops of all variants.
 fn work(model: &Model<'_>) -> u64 {
-    model
-        .ops()
-        .iter()
-        .map(|op| op_work(model, op))
-        .fold(0, u64::saturating_add)
+    let ops = model.ops().iter().map(|op| op_work(model, op));
+    ops.fold(0u64, u64::saturating_add)
+        .saturating_mul(model.variants() as u64)
 }
 
 fn op_work(model: &Model<'_>, op: &OpRow) -> u64 {

@@ -3,7 +3,11 @@
 //! `fuzz_seeds FOLDER`
 
 use elastiq_quant::Samples;
+use elastiq_quant::compile::{CompileOptions, VariantOptions, compile_variants};
 use elastiq_quant::import;
+use elastiq_quant::lower::format::{Coding, Formats, WeightFormat};
+use elastiq_quant::pack::without_meta;
+use elastiq_tests::networks::Network;
 use elastiq_tests::{download, networks, onnx, pipeline};
 use ndarray::Axis;
 use std::path::Path;
@@ -29,6 +33,37 @@ fn main() -> ExitCode {
     }
 }
 
+/// The network with nested weights of two widths.
+fn elastic(network: &Network) -> Result<Vec<u8>, elastiq_quant::Error> {
+    let variant = |bits: u8| VariantOptions {
+        name: bits.to_string(),
+        weights: Formats {
+            default: WeightFormat {
+                bits,
+                coding: Coding::Nested,
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let graph = import::load(&network.file)?;
+    let options = CompileOptions {
+        verify_samples: 1,
+        ..Default::default()
+    };
+    let all = [variant(5), variant(2)];
+    let compiled = compile_variants(
+        graph,
+        &network.name,
+        &network.calib,
+        &all,
+        &options,
+        &mut |_, _, _| {},
+    )?;
+    without_meta(&compiled.bytes)
+}
+
 fn write_all(folder: &Path) -> Result<usize, String> {
     let mut count = 0;
     let mut write = |name: &str, bytes: &[u8]| {
@@ -42,6 +77,8 @@ fn write_all(folder: &Path) -> Result<usize, String> {
     for network in networks::examples(1) {
         let built = pipeline::build(&network.file, &network.calib).map_err(|e| e.to_string())?;
         write(&network.name, &built.bytes)?;
+        let elastic = elastic(&network).map_err(|e| e.to_string())?;
+        write(&format!("{}-variants", network.name), &elastic)?;
     }
     let wheel = download::wheel(&download::ONNX)?;
     let files = download::files(&wheel, |name| name.contains("/backend/test/data/node/"))?;
