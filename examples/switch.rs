@@ -34,7 +34,7 @@ mod board {
         for i in 0..engine.variants() {
             // An index is kept: weights stay where they are, and all variants use the same arena.
             engine.select(i).map_err(|_| 8)?;
-            let (input, _) = engine.model().self_test_cases().next().ok_or(6)?;
+            let (input, _) = engine.self_test_cases().next().ok_or(6)?;
             let mut session = start(&engine, input, &mut arena.0).map_err(|_| 8)?;
             session.finish().map_err(|_| 8)?;
             SETUP.print(engine.variant_name(i).unwrap_or_default());

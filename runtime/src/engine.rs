@@ -74,6 +74,11 @@ impl<'a, const OPS: u32> Engine<'a, OPS> {
         Ok(())
     }
 
+    /// Recorded runs of the chosen variant, as [`Model::self_test_cases`].
+    pub fn self_test_cases(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a, OPS> {
+        self.model.cases::<OPS>()
+    }
+
     /// Run a model with one input; `output` takes its first output (an `i32` output as little-endian bytes).
     ///
     /// The contents of `arena` do not matter before and are undefined afterwards.

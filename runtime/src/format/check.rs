@@ -10,18 +10,23 @@ use core::ops::Range;
 /// Check all rows of `model`.
 pub(crate) fn check<const OPS: u32>(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     counts(model)?;
-    let (mut set, mut count) = (0, 1);
+    let mut set = 0;
     if OPS & OpSet::ELASTIC != 0 && !model.variants.rows.is_empty() {
+        set = OpSet::ELASTIC;
         variants(model, places)?;
-        (set, count) = (OpSet::ELASTIC, model.variants());
-    }
-    for i in 0..count {
-        set |= rows::<OPS>(&model.choose::<OPS>(i), places)?;
+        for i in 0..model.variants() {
+            set |= rows::<OPS>(&model.choose(i), places)?;
+        }
+    } else {
+        set |= rows::<OPS>(model, places)?;
     }
     if set != model.header.op_set.get() {
         return Err(LoadError::at(Kind::OpSet, 16));
     }
-    self_test(&model.choose::<OPS>(0), places)
+    match OPS & OpSet::ELASTIC {
+        0 => self_test::<OPS>(model, places),
+        _ => self_test::<OPS>(&model.choose(0), places),
+    }
 }
 
 /// Lists and ports of all variants. Going through them, every row of OPS and IO is met, in order: so none is left that
@@ -302,13 +307,16 @@ fn ports(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn self_test(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
+fn self_test<const OPS: u32>(model: &Model<'_>, places: &Places) -> Result<(), LoadError> {
     if model.self_test.is_empty() {
         return Ok(());
     }
     let wrong = LoadError::at(Kind::SelfTest, places.self_test);
     let (count, cases) = model.self_test.split_first_chunk::<4>().ok_or(wrong)?;
-    let outputs = (model.ports_len(IO_OUTPUT)).saturating_mul(model.variants());
+    let mut outputs = model.ports_len(IO_OUTPUT);
+    if OPS & OpSet::ELASTIC != 0 {
+        outputs = outputs.saturating_mul(model.variants());
+    }
     let case = (model.ports_len(IO_INPUT)).saturating_add(outputs);
     let count = u32::from_le_bytes(*count) as usize;
     if count.checked_mul(case) == Some(cases.len()) {

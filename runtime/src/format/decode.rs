@@ -94,9 +94,9 @@ pub(crate) fn decode<'a, const OPS: u32>(
     let mut x2 = Source::Out;
     let mut in_place = false;
     let kernel = match kind {
-        OpKind::Conv if has(kind) => Kernel::Conv(at.conv()?),
-        OpKind::Depthwise if has(kind) => Kernel::Depthwise(at.depthwise()?),
-        OpKind::Dense if has(kind) => Kernel::Dense(at.dense()?),
+        OpKind::Conv if has(kind) => Kernel::Conv(at.conv::<OPS>()?),
+        OpKind::Depthwise if has(kind) => Kernel::Depthwise(at.depthwise::<OPS>()?),
+        OpKind::Dense if has(kind) => Kernel::Dense(at.dense::<OPS>()?),
         OpKind::MaxPool if has(kind) => Kernel::MaxPool(at.max_pool()?),
         OpKind::AvgPool if has(kind) => Kernel::AvgPool(at.avg_pool()?),
         OpKind::Add | OpKind::Mul if has(kind) => {

@@ -140,7 +140,10 @@ impl<'a> Model<'a> {
         }
         let (model, places) = sections::<OPS>(bytes, header, rows, body_off)?;
         check::check::<OPS>(&model, &places)?;
-        Ok((model.choose::<OPS>(0), places))
+        Ok(match OPS & OpSet::ELASTIC {
+            0 => (model, places),
+            _ => (model.choose(0), places),
+        })
     }
 
     /// First row of the artifact.
@@ -233,18 +236,15 @@ impl<'a> Model<'a> {
                 count: self.variants() as u32,
             });
         }
-        Ok(self.choose::<{ OpSet::ALL }>(i))
+        Ok(self.choose(i))
     }
 
     /// [`Model::with_variant`] for one that exists.
-    #[inline(always)]
-    pub(crate) fn choose<const OPS: u32>(mut self, i: usize) -> Self {
+    pub(crate) fn choose(mut self, i: usize) -> Self {
         let Variants {
             rows, io, ports, ..
         } = self.variants;
-        if OPS & OpSet::ELASTIC != 0
-            && let Some(row) = rows.get(i)
-        {
+        if let Some(row) = rows.get(i) {
             let first = usize::from(row.io.get());
             self.variants.chosen = i as u16;
             self.io = io
@@ -301,9 +301,19 @@ impl<'a> Model<'a> {
 
     /// Recorded runs: all input bytes in IO order, and all output bytes that must come back.
     pub fn self_test_cases(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.cases::<{ OpSet::ALL }>()
+    }
+
+    /// [`Model::self_test_cases`], without variants where `OPS` has none.
+    pub(crate) fn cases<const OPS: u32>(
+        &self,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a, OPS> {
         let (inputs, outputs) = (self.ports_len(IO_INPUT), self.ports_len(IO_OUTPUT));
         let cases = self.self_test.get(4..).unwrap_or_default();
-        let (chosen, all) = (self.variant(), self.variants());
+        let (chosen, all) = match OPS & OpSet::ELASTIC {
+            0 => (0, 1),
+            _ => (self.variant(), self.variants()),
+        };
         let len = inputs.wrapping_add(outputs.wrapping_mul(all));
         pieces(cases, len).filter_map(move |case| {
             let (input, all) = case.split_at_checked(inputs)?;

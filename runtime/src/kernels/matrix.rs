@@ -232,7 +232,7 @@ pub(crate) fn conv<T: Tile, const OPS: u32>(
         let block = Block {
             plain: plain.map(|w| w.get(first..).unwrap_or_default()),
             decoded: parts.block,
-            narrow: conv.weights.fits_i8(),
+            narrow: conv.weights.fits_i8::<OPS>(),
             k: conv.k,
             quant: conv.quant.get(row..row.wrapping_add(n)).unwrap_or_default(),
             rq: conv.rq,

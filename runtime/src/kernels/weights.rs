@@ -69,15 +69,15 @@ impl<'a> Weights<'a> {
 
     /// Whether the lower bits of the codes do not count.
     #[inline(always)]
-    pub fn is_nested(&self) -> bool {
-        self.mask != 0xff
+    pub fn is_nested<const OPS: u32>(&self) -> bool {
+        OPS & OpSet::ELASTIC != 0 && self.mask != 0xff
     }
 
     /// Codes row by row whose lower bits do not count, `None` for all other weights.
     #[inline(always)]
     #[allow(dead_code, reason = "backends without it decode")]
     pub fn nested<const OPS: u32>(&self) -> Option<Nested<'a>> {
-        let is = OPS & OpSet::ELASTIC != 0 && self.is_nested() && self.order == Order::Rows;
+        let is = self.is_nested::<OPS>() && self.order == Order::Rows;
         is.then_some(Nested {
             bytes: self.bytes,
             mask: self.mask,
@@ -184,11 +184,11 @@ impl<'a> Weights<'a> {
     }
 
     /// Whether every weight fits `i8` after subtraction of its zero point.
-    pub fn fits_i8(&self) -> bool {
+    pub fn fits_i8<const OPS: u32>(&self) -> bool {
         match self.values {
             Values::Linear(0) => true,
             Values::Codebook(_) => false,
-            _ => self.bits < 8 || self.is_nested(),
+            _ => self.bits < 8 || self.is_nested::<OPS>(),
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> Weights<'a> {
         if self.order != Order::Rows {
             return self.slowly(row, 0, &mut f);
         }
-        if OPS & OpSet::ELASTIC != 0 && self.is_nested() {
+        if self.is_nested::<OPS>() {
             let mask = i16::from(self.mask as i8);
             let value = |_, signed| (signed as i16 & mask).wrapping_sub(zero);
             return self.eights::<8>(row, value, &mut f);

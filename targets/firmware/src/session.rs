@@ -103,7 +103,7 @@ fn self_test_of<const OPS: u32>(
     arena: &mut [u8],
     mut cases: u32,
 ) -> SelfTest {
-    for (input, expected) in engine.model().self_test_cases() {
+    for (input, expected) in engine.self_test_cases() {
         let mut rest = expected;
         let mut same = true;
         match start(engine, input, arena).and_then(|mut session| {

@@ -5,6 +5,7 @@ use crate::error::LoadErrorKind as Kind;
 use crate::format::check::root_of;
 use crate::format::model::Model;
 use crate::format::rows::*;
+use crate::info::OpSet;
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::conv::Conv;
@@ -101,7 +102,7 @@ impl<'m, 'a> At<'m, 'a> {
     }
 
     /// `rows` rows of `len` codes, aligned for vector loads; `channels` says which of the two axes is the output.
-    pub fn weights(
+    pub fn weights<const OPS: u32>(
         &self,
         rows: usize,
         len: usize,
@@ -112,7 +113,7 @@ impl<'m, 'a> At<'m, 'a> {
         if !(2..=8).contains(&row.bits) {
             return Err(Kind::Param);
         }
-        let nested = row.coding == CODING_NESTED;
+        let nested = OPS & OpSet::ELASTIC != 0 && row.coding == CODING_NESTED;
         let bits = if nested { 8 } else { row.bits };
         let row_bits = len.checked_mul(usize::from(bits)).ok_or(Kind::Span)?;
         let (rows_stored, order) = match row.order {
@@ -145,7 +146,9 @@ impl<'m, 'a> At<'m, 'a> {
                 }
                 Values::Codebook(table)
             }
-            (CODING_NESTED, false) if row.bits < 8 && row.w_zero.get() == 0 && table.is_empty() => {
+            (CODING_NESTED, false)
+                if nested && row.bits < 8 && row.w_zero.get() == 0 && table.is_empty() =>
+            {
                 Values::Linear(-0x80i16.wrapping_shr(row.bits.into()))
             }
             _ => return Err(Kind::Param),
@@ -217,7 +220,7 @@ impl<'m, 'a> At<'m, 'a> {
         })
     }
 
-    pub fn conv(&self) -> Result<Conv<'a>, Kind> {
+    pub fn conv<const OPS: u32>(&self) -> Result<Conv<'a>, Kind> {
         let window = self.window()?;
         let [.., m] = self.y_dims;
         let [_, _, _, _, _, _, _, _, groups, ..] = self.p;
@@ -233,14 +236,14 @@ impl<'m, 'a> At<'m, 'a> {
             cg,
             mg,
             k,
-            weights: self.weights(m, k, Channels::Rows)?,
+            weights: self.weights::<OPS>(m, k, Channels::Rows)?,
             z_x: i32::from(self.x.zero),
             quant: self.quant_rows(m)?,
             rq: self.rq,
         })
     }
 
-    pub fn depthwise(&self) -> Result<Depthwise<'a>, Kind> {
+    pub fn depthwise<const OPS: u32>(&self) -> Result<Depthwise<'a>, Kind> {
         let window = self.window()?;
         let [.., m] = self.y_dims;
         let multiplier = m.checked_div(window.c).ok_or(Kind::Shape)?;
@@ -251,21 +254,21 @@ impl<'m, 'a> At<'m, 'a> {
             window,
             m,
             multiplier,
-            weights: self.weights(window.taps(), m, Channels::Columns)?,
+            weights: self.weights::<OPS>(window.taps(), m, Channels::Columns)?,
             z_x: i32::from(self.x.zero),
             quant: self.quant_rows(m)?,
             rq: self.rq,
         })
     }
 
-    pub fn dense(&self) -> Result<Dense<'a>, Kind> {
+    pub fn dense<const OPS: u32>(&self) -> Result<Dense<'a>, Kind> {
         let ([n, h, w, k], [n_y, h_y, w_y, m]) = (self.x_dims, self.y_dims);
         if (n, h, w) != (n_y, h_y, w_y) {
             return Err(Kind::Shape);
         }
         Ok(Dense {
             k,
-            weights: self.weights(m, k, Channels::Rows)?,
+            weights: self.weights::<OPS>(m, k, Channels::Rows)?,
             quant: self.quant_rows(m)?,
             rq: self.rq,
         })

@@ -80,7 +80,9 @@ pub(crate) fn conv<const OPS: u32>(
     scratch: &mut [u32],
 ) -> bool {
     match backend {
-        Backend::NeonDot if conv.weights.fits_i8() => matrix::dots::<OPS>(conv, x, y, scratch),
+        Backend::NeonDot if conv.weights.fits_i8::<OPS>() => {
+            matrix::dots::<OPS>(conv, x, y, scratch)
+        }
         Backend::Neon | Backend::NeonDot => matrix::products::<OPS>(conv, x, y, scratch),
         _ => false,
     }

@@ -55,7 +55,7 @@ fn load_row<const OPS: u32, const TILE: usize>(weights: &Weights, row: usize, to
         }
         return;
     }
-    let narrow = weights.fits_i8();
+    let narrow = weights.fits_i8::<OPS>();
     weights.fours::<OPS>(row, |_, [a, b, c, d]| {
         for (low, high) in [(a, b), (c, d)] {
             if let Some(to) = to.next() {

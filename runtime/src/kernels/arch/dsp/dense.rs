@@ -231,7 +231,7 @@ pub(super) fn dense<const OPS: u32>(
     let positions = x.len().checked_div(k).unwrap_or(0);
     let has = |part| OPS & part != 0;
     let linear = weights.bits == 8 && !matches!(weights.values, Values::Codebook(_));
-    let nested = has(OpSet::ELASTIC) && weights.is_nested();
+    let nested = weights.is_nested::<OPS>();
     let aligned = k % 2 == 0 && weights.bytes.as_ptr().addr() % 4 == 0;
     let kind = match weights.order {
         Order::Pairs if linear && aligned && k <= PAIRS_MOST && has(OpSet::DENSE_PAIRS) => {

@@ -618,12 +618,15 @@ fn eights<const OPS: u32>(weights: &Weights, row: usize, to: &mut [u32]) -> usiz
     let mut job = Codes {
         bits: bits as u32,
         lift: 16u32.wrapping_sub(2 * bits as u32),
-        mask: twice(half.wrapping_mul(2).wrapping_sub(1) & u32::from(weights.mask)),
+        mask: twice(half.wrapping_mul(2).wrapping_sub(1)),
         flip: 0,
         zero: 0,
         second: bits as u32 / 2,
         shift: bits as u32 % 2 * 4,
     };
+    if weights.is_nested::<OPS>() {
+        job.mask &= twice(weights.mask.into());
+    }
     match weights.values {
         Values::Codebook(book) => {
             if OPS & OpSet::CODEBOOK == 0 || book.len() < 1 << bits {

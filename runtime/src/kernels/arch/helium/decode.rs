@@ -10,14 +10,14 @@ const GROUP: usize = 8;
 
 /// Decode `row` to the start of `to`: `i8` if all weights fit that, else `i16`. Nothing if `to` is too short.
 pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) {
-    let narrow = weights.fits_i8();
+    let narrow = weights.fits_i8::<OPS>();
     let (zero, book) = match weights.values {
         Values::Linear(zero) => (zero, None),
         Values::Zeros(Channels::Rows, zeros) => (zeros.get(row).map_or(0, |zero| zero.get()), None),
         Values::Codebook(book) if OPS & OpSet::CODEBOOK != 0 => (0, Some(book)),
         // Subtracted below.
         Values::Zeros(Channels::Columns, _) if narrow => (0, None),
-        _ => return slowly(weights, row, to),
+        _ => return slowly::<OPS>(weights, row, to),
     };
     let (k, bits) = (weights.len, usize::from(weights.bits));
     let len = k.wrapping_mul(bits).div_ceil(8);
@@ -32,12 +32,12 @@ pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) 
         && (narrow || even(to.as_ptr().cast()))
         && book.is_none_or(|book| book.len() >= 1 << bits && even(book.as_bytes().as_ptr()));
     let (Some(codes), true) = (codes, fits) else {
-        return slowly(weights, row, to);
+        return slowly::<OPS>(weights, row, to);
     };
     // Bits that do not count.
-    let below = match OPS & OpSet::ELASTIC {
-        0 => 0,
-        _ => weights.mask.trailing_zeros() as usize,
+    let below = match weights.is_nested::<OPS>() {
+        true => weights.mask.trailing_zeros() as usize,
+        false => 0,
     };
     let mut tables = [[0u16; GROUP]; 3];
     let [first, last, left] = &mut tables;
@@ -112,8 +112,8 @@ pub(super) fn row<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) 
 
 /// [`row`] weight by weight.
 #[inline(never)]
-fn slowly(weights: &Weights, row: usize, to: &mut [i8]) {
-    let narrow = weights.fits_i8();
+fn slowly<const OPS: u32>(weights: &Weights, row: usize, to: &mut [i8]) {
+    let narrow = weights.fits_i8::<OPS>();
     for i in 0..weights.len {
         let w = weights.at(row, i);
         let [low, high] = w.to_le_bytes().map(|byte| byte as i8);

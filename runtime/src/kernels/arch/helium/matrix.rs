@@ -99,7 +99,7 @@ pub(super) fn dense<const OPS: u32>(
         let rows = Rows {
             bytes: <[i8]>::ref_from_bytes(scratch.as_bytes()).unwrap_or_default(),
             stride,
-            narrow: dense.weights.fits_i8(),
+            narrow: dense.weights.fits_i8::<OPS>(),
         };
         let y = y.get_mut(row..).unwrap_or_default();
         product(&rows, &x, quant, &dense.rq, y, m);

@@ -124,7 +124,7 @@ pub(super) fn depthwise<const OPS: u32>(
         [v.kernel, h.kernel],
         [v.stride(), h.stride()],
         [v.output, h.output],
-        !d.weights.fits_i8(),
+        !d.weights.fits_i8::<OPS>(),
     ) else {
         return false;
     };

@@ -13,7 +13,7 @@ use zerocopy::byteorder::little_endian::I16;
 pub(super) fn narrow(weights: &Weights) -> bool {
     match weights.values {
         Values::Codebook(book) => book.iter().all(|w| i8::try_from(w.get()).is_ok()),
-        _ => weights.fits_i8(),
+        _ => weights.fits_i8::<{ OpSet::ALL }>(),
     }
 }
 
