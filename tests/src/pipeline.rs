@@ -99,7 +99,12 @@ pub fn run(
         input.copy_from_slice(bytes);
     }
     while let Some(op) = session.step().map_err(|e| format!("step: {e:?}"))? {
-        let out = engine.model().operator(op.into()).expect("an executed operator").out.get();
+        let out = engine
+            .model()
+            .operator(op.into())
+            .expect("an executed operator")
+            .out
+            .get();
         each(
             op,
             session

@@ -114,12 +114,15 @@ fn points(svg: Node) -> Vec<(f64, f64, f64, f64, bool)> {
         .collect()
 }
 
+/// Heading of a plot, cost of a network by its index, names of the networks on the front.
+type Plot = (&'static str, fn(usize) -> u64, &'static [&'static str]);
+
 #[test]
 fn points_and_fronts_are_those_of_the_files() {
     let folder = folder();
     let text = page(&folder);
     let doc = parse(&text);
-    let costs: [(&str, fn(usize) -> u64, &[&str]); 2] = [
+    let costs: [Plot; 2] = [
         (
             "Accuracy against flash",
             |i| NETWORKS[i].2,
