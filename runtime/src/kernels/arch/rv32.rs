@@ -320,9 +320,13 @@ impl Tile for Rv32 {
         // SAFETY: as above, with a whole tile of outputs and `quant` on the stack. The tiles before advanced the
         // weights to the last tile, which scratch holds whole.
         unsafe { run(&mut arguments) };
-        for (out, y) in out.chunks_mut(stride.max(1)).zip(&y).take(x.n) {
-            let out = out.iter_mut().take(rows).skip(rows - left);
+        // Split by hand: a zip of chunks divides, which not every optimizer level shows to be safe.
+        let mut rest = out;
+        for y in y.iter().take(x.n) {
+            let (position, after) = rest.split_at_mut(stride.min(rest.len()));
+            let out = position.iter_mut().take(rows).skip(rows - left);
             out.zip(y).for_each(|(out, y)| *out = *y);
+            rest = after;
         }
     }
 }

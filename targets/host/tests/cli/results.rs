@@ -1,7 +1,7 @@
 //! What the subcommands print and write.
 
 use crate::common::{self, Folder, Ran, elastiq, json, keys};
-use crate::refusals::compile;
+use crate::refusals::{compile, refused};
 
 /// Without META the artifact is smaller, runs and gives the same bytes; what needs the layouts is refused.
 #[test]
@@ -242,4 +242,78 @@ fn a_closed_pipe_ends_quietly() {
         assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{args:?}");
         assert_eq!(out.status.code(), Some(0), "{args:?}");
     }
+}
+
+/// Several widths in one artifact: each is found by name or index, scored and timed; a name that is not there is refused.
+#[test]
+fn variants_are_compiled_inspected_and_chosen() {
+    let folder = Folder::new();
+    let compile = [
+        &compile("cancer.onnx", "train.npz")[..],
+        &["--variants", "8,2,5", "--json"],
+    ]
+    .concat();
+    let compiled = json(&folder, &compile);
+    let names = |report: &serde_json::Value| -> Vec<String> {
+        let all = report["variants"].as_array().cloned().unwrap_or_default();
+        let name = |v: &serde_json::Value| v["name"].as_str().unwrap_or_default().to_string();
+        all.iter().map(name).collect()
+    };
+    assert_eq!(names(&compiled), ["8", "2", "5"]);
+    let inspect = json(&folder, &["inspect", "new.eqm", "--json"]);
+    assert_eq!(names(&inspect), ["8", "2", "5"]);
+    assert_eq!(inspect["self_test"]["passed"], 3, "{inspect}");
+    assert!(inspect["variants"][0]["own_weights_bytes"].as_u64() > Some(0));
+    assert_eq!(inspect["variants"][1]["own_weights_bytes"], 0);
+    assert_eq!(inspect["variants"][2]["average_bits"], 5.0);
+
+    let eval = |more: &[&str]| {
+        let data = ["--data", "test.npz", "--float", "cancer.onnx"];
+        let args = [&["eval", "new.eqm", "--json"], &data[..], more].concat();
+        json(&folder, &args)
+    };
+    let scores: Vec<_> = ["8", "2", "5"].map(|v| eval(&["--variant", v])).into();
+    assert_eq!(eval(&[]), scores[0], "the first if none is named");
+    // No variant is called 1: that is an index, and 2 is a name before it is one.
+    assert_eq!(eval(&["--variant", "1"]), scores[1]);
+    assert_ne!(scores[0], scores[1]);
+    let bench = json(&folder, &["bench", "new.eqm", "--variant", "5", "--json"]);
+    assert_eq!(
+        (&bench["variant"], &bench["matches_host"]),
+        (&"5".into(), &true.into())
+    );
+
+    let choose = |file, name| ["eval", file, "--data", "test.npz", "--variant", name];
+    refused(
+        &folder,
+        &choose("new.eqm", "7"),
+        "new.eqm",
+        "there are 8, 2, 5",
+    );
+    refused(
+        &folder,
+        &choose("cancer.eqm", "8"),
+        "cancer.eqm",
+        "has one, without a name",
+    );
+    for (list, why) in [
+        ("8,8", "two variants are called '8'"),
+        ("9", "9"),
+        ("4,x", "x"),
+    ] {
+        let args = [
+            "compile",
+            "cancer.onnx",
+            "--calib",
+            "train.npz",
+            "-o",
+            "b.eqm",
+            "--variants",
+            list,
+        ];
+        let Ran { code, err, .. } = elastiq(&folder, &args);
+        assert_eq!(code, 2, "{list}: {err}");
+        assert!(err.contains(why), "{list}: {err}");
+    }
+    assert!(!folder.names().contains(&"b.eqm".to_string()));
 }
