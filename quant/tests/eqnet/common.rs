@@ -1,8 +1,12 @@
 //! Networks and data of these tests.
 
+#[path = "../common/mod.rs"]
+mod all;
+
+pub use all::{go_on, network};
 use elastiq_quant::Samples;
 use elastiq_quant::compress::eqnet::{self, Options, SpaceOptions, TrainedSupernet};
-use elastiq_quant::train::{Config, Control, Event, Network, Run, describe::describe, train};
+use elastiq_quant::train::{Config, Network, Run, train};
 use ndarray::ArrayD;
 
 /// Convolutions, one of them depthwise, a sum of two branches that share a tensor, dense layers.
@@ -47,10 +51,6 @@ type = "dense"
 name = "scores"
 units = 10
 "#;
-
-pub fn network(text: &str, seed: u64) -> Network {
-    Network::new(describe(text, "net", seed).expect("description")).expect("network")
-}
 
 /// Digits of 8 x 8, 0 to 1: samples `from .. to`.
 pub fn digits(from: usize, to: usize) -> Samples {
@@ -107,10 +107,6 @@ pub fn trained(text: &str) -> Network {
     let net = network(text, 1);
     let done = train(&net, &data, &val, &config, &Run::default(), &mut go_on).expect("training");
     Network::new(done.graph).expect("network")
-}
-
-pub fn go_on(_: Event) -> Control {
-    Control::Continue
 }
 
 /// A supernet of `options` after a little training.

@@ -1,9 +1,11 @@
 //! A small task and a small network.
 
+#[path = "../common/mod.rs"]
+mod all;
+
+pub use all::{go_on, network};
 use elastiq_quant::Samples;
-use elastiq_quant::train::{
-    Config, Control, Event, Network, Run, Trained, describe::describe, train,
-};
+use elastiq_quant::train::{Config, Network, Run, Trained, train};
 use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -58,18 +60,10 @@ name = "scores"
 units = 3
 "#;
 
-pub fn network(text: &str, seed: u64) -> Network {
-    Network::new(describe(text, "net", seed).expect("description")).expect("network")
-}
-
 /// A training that nothing interrupts.
 pub fn trained(network: &Network, config: &Config) -> Trained {
     let (data, val) = (bars(240, 1), bars(90, 2));
     train(network, &data, &val, config, &Run::default(), &mut go_on).expect("training")
-}
-
-pub fn go_on(_: Event) -> Control {
-    Control::Continue
 }
 
 /// Bytes of every constant of the trained network.

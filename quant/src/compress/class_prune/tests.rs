@@ -1,4 +1,4 @@
-use super::learner::{Learner, Lesson};
+use super::learner::{Learner, Lesson, Progress};
 use super::loss::Loss;
 use super::*;
 use crate::ir::{passes, stats};
@@ -231,20 +231,26 @@ fn what_is_gone_is_zero_in_every_bit_and_the_rest_starts_from_the_first_weights(
             moved
         };
         assert_eq!(same(&values(&at.params)), 0);
-        let lesson = Lesson {
-            loss: Loss::new(&[4, 1], &critical, 0.0, 5.0, 5.0),
-            epochs: 2,
-            stream: 0,
-            ramp: None,
-            score: Score::Increase,
-        };
-        for _ in 0..2 {
-            learner
-                .epoch(&lesson, &first, &mut at, &mut After(usize::MAX))
-                .expect("epoch");
-        }
+        let loss = Loss::new(&[4, 1], &critical, 0.0, 5.0, 5.0);
+        two_epochs(&learner, loss, &first, &mut at);
         // Not every unit of the hidden layers is read by one that remains.
         assert!(same(&values(&at.params)) > 20);
+    }
+}
+
+/// Two epochs of `loss` from `first`.
+fn two_epochs(learner: &Learner, loss: Loss, first: &[Vec<f32>], at: &mut Progress) {
+    let lesson = Lesson {
+        loss,
+        epochs: 2,
+        stream: 0,
+        ramp: None,
+        score: Score::Increase,
+    };
+    for _ in 0..2 {
+        learner
+            .epoch(&lesson, first, at, &mut After(usize::MAX))
+            .expect("epoch");
     }
 }
 
@@ -261,18 +267,7 @@ fn validation_samples_change_no_weight() {
         let learner = learner.expect("learner");
         let first = network.initial();
         let mut at = learner.begin(first.clone(), learner.units.all());
-        let lesson = Lesson {
-            loss: Loss::plain(2),
-            epochs: 2,
-            stream: 0,
-            ramp: None,
-            score: Score::Increase,
-        };
-        for _ in 0..2 {
-            learner
-                .epoch(&lesson, &first, &mut at, &mut After(usize::MAX))
-                .expect("epoch");
-        }
+        two_epochs(&learner, Loss::plain(2), &first, &mut at);
         at.params
             .iter()
             .flat_map(|p| host(p.clone()))

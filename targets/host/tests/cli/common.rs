@@ -4,8 +4,9 @@ use elastiq_cli::cmd::data::npz;
 use elastiq_cli::data::{Dataset, fetch};
 use ndarray::{ArrayD, IxDyn};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Exit code, standard output and standard error of a run.
@@ -118,6 +119,51 @@ pub fn elastiq(folder: &Folder, args: &[&str]) -> Ran {
         out: String::from_utf8_lossy(&out.stdout).into_owned(),
         err: String::from_utf8_lossy(&out.stderr).into_owned(),
     }
+}
+
+/// Start the program, without its output.
+pub fn started(folder: &Folder, args: &[&str]) -> Child {
+    let mut quiet = command(folder, args);
+    let quiet = quiet.stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.spawn().expect("start")
+}
+
+/// Ask a program to stop, as Ctrl-C does. False where it could not be asked.
+pub fn interrupt(child: &Child) -> bool {
+    let signal = ["-INT", &child.id().to_string()].map(str::to_owned);
+    let status = Command::new("kill").args(signal).status();
+    status.expect("kill").success()
+}
+
+/// Runs the program until `file` exists and interrupts it, which its exit code must tell.
+#[track_caller]
+pub fn interrupted(folder: &Folder, args: &[&str], file: &str) {
+    let mut child = started(folder, args);
+    let begun = Instant::now();
+    while !folder.path(file).exists() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no {file}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(interrupt(&child));
+    assert_eq!(child.wait().expect("end").code(), Some(1));
+}
+
+/// Runs the program again from where it was interrupted, which must succeed.
+#[track_caller]
+pub fn resumed(folder: &Folder, args: &[&str]) {
+    let ran = elastiq(folder, &[args, &["--resume"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+/// Runs the program with `to` where `args` say `from`, which must succeed.
+#[track_caller]
+pub fn renamed(folder: &Folder, args: &[&str], from: &str, to: &str) {
+    let args: Vec<&str> = args
+        .iter()
+        .map(|a| if *a == from { to } else { a })
+        .collect();
+    let ran = elastiq(folder, &args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
 }
 
 /// Runs the program, which must succeed, say nothing on standard error, and print one JSON object.

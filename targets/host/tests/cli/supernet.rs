@@ -1,9 +1,7 @@
 //! `elastiq supernet`: from a description to artifacts, interrupted and resumed, and what it refuses.
 
-use crate::common::{Folder, Ran, command, elastiq, json, keys};
+use crate::common::{Folder, elastiq, interrupted, json, keys, renamed, resumed};
 use crate::refusals::refused;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 const NET: &str = "input = [30]\n\
     [[layer]]\ntype = \"dense\"\nname = \"first\"\nunits = 16\nactivation = \"relu\"\n\
@@ -119,32 +117,9 @@ fn interrupted_training_goes_on_to_the_same_supernet() {
     let folder = folder();
     let more = ["--epochs", "60", "--float-epochs", "2", "--bits", "2,8"];
     let args = train("net.toml", &more);
-    let mut child = command(&folder, &args)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("start");
-    let begun = Instant::now();
-    while !folder.path("net/last.ckpt").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
-    assert!(
-        Command::new("kill")
-            .args(interrupt)
-            .status()
-            .expect("kill")
-            .success()
-    );
-    assert_eq!(child.wait().expect("end").code(), Some(1));
-    let resumed: Vec<&str> = args.iter().copied().chain(["--resume"]).collect();
-    let Ran { code, err, .. } = elastiq(&folder, &resumed);
-    assert_eq!(code, 0, "{err}");
-    let whole: Vec<&str> = args
-        .iter()
-        .map(|a| if *a == "net" { "other" } else { a })
-        .collect();
-    assert_eq!(elastiq(&folder, &whole).code, 0);
+    interrupted(&folder, &args, "net/last.ckpt");
+    resumed(&folder, &args);
+    renamed(&folder, &args, "net", "other");
     assert!(folder.read("net/last.ckpt") == folder.read("other/last.ckpt"));
 }
 

@@ -1,9 +1,7 @@
 //! `elastiq train`: from a description and from a network, interrupted and resumed, and what it refuses.
 
-use crate::common::{Folder, Ran, command, elastiq, json};
+use crate::common::{Folder, elastiq, interrupted, json, renamed, resumed};
 use crate::refusals::{compile, refused};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 const NET: &str = "input = [30]\n\
     [[layer]]\ntype = \"dense\"\nname = \"hidden\"\nunits = 12\nactivation = \"relu\"\n\
@@ -74,34 +72,11 @@ fn interrupted_training_goes_on_to_the_same_network() {
         "state",
     ];
     let args = train("net.toml", &more);
-    let mut child = command(&folder, &args)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("start");
-    let begun = Instant::now();
-    while !folder.path("state/last.ckpt").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
-    assert!(
-        Command::new("kill")
-            .args(interrupt)
-            .status()
-            .expect("kill")
-            .success()
-    );
-    assert_eq!(child.wait().expect("end").code(), Some(1));
+    interrupted(&folder, &args, "state/last.ckpt");
     assert!(!folder.path("out.onnx").exists());
-    let resumed: Vec<&str> = args.iter().copied().chain(["--resume"]).collect();
-    let Ran { code, err, .. } = elastiq(&folder, &resumed);
-    assert_eq!(code, 0, "{err}");
+    resumed(&folder, &args);
     let network = folder.read("out.onnx");
-    let whole: Vec<&str> = args
-        .iter()
-        .map(|a| if *a == "state" { "other" } else { a })
-        .collect();
-    assert_eq!(elastiq(&folder, &whole).code, 0);
+    renamed(&folder, &args, "state", "other");
     assert_eq!(network, folder.read("out.onnx"));
 }
 
